@@ -1,0 +1,46 @@
+#!/bin/sh
+# rootfs.sh SUITE DIRECTORY PACKAGE...
+#
+# Prints the path of a root file system archive of Debian SUITE with the
+# PACKAGEs, and builds it first where DIRECTORY does not have it yet. Builds of
+# several checkouts wait for each other.
+set -eu
+suite=$1 directory=$2
+shift 2
+packages=$(echo "$*" | tr ' ' ',')
+
+# Part of the key, so that a changed recipe is a new archive.
+recipe="3 $suite $packages"
+archive=$directory/debian-$suite-$(echo "$recipe" | sha256sum | cut -c1-12).tar
+
+# Debian's mirror and its security archive as this host itself uses them; empty
+# on other systems, where mmdebstrap knows the official ones.
+repositories=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | sort -u)
+mirror=$(echo "$repositories" | grep -m1 '/debian/$' || true)
+security=$(echo "$repositories" | grep -m1 'debian-security/*$' || true)
+
+exec 9>"$directory/.lock"
+flock 9
+if [ -s "$archive" ]; then
+    echo "$archive"
+    exit 0
+fi
+
+set --
+if [ -n "$mirror" ]; then
+    set -- "deb $mirror $suite main" "deb $mirror $suite-updates main"
+    [ -z "$security" ] || set -- "$@" "deb $security $suite-security main"
+fi
+mmdebstrap --variant=minbase --include="$packages" \
+    --aptopt='Acquire::Retries "3"' \
+    --dpkgopt='path-exclude=/usr/share/doc/*' \
+    --dpkgopt='path-exclude=/usr/share/man/*' \
+    --dpkgopt='path-exclude=/usr/share/locale/*' \
+    --customize-hook='rm -f "$1"/etc/ssh/ssh_host_* "$1"/etc/resolv.conf "$1"/etc/machine-id' \
+    --customize-hook='mkdir -m 0700 -p "$1/root/.ssh"' \
+    --customize-hook='systemctl --root="$1" enable systemd-networkd ssh' \
+    --customize-hook='systemctl --root="$1" mask systemd-networkd-wait-online apt-daily.timer apt-daily-upgrade.timer' \
+    "$suite" "$archive.partial.tar" "$@" >&2
+mv "$archive.partial.tar" "$archive"
+echo built >&2
+echo "$archive"

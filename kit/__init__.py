@@ -1,0 +1,1 @@
+"""The command behind the Makefile: creates instances, provisions them, reports on them."""

@@ -1,0 +1,49 @@
+"""Where this checkout keeps its things, and what its instance is called."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from kit.errors import KitError
+
+ROOT = Path(__file__).resolve().parent.parent
+KIT_DIR = ROOT / ".kit"
+LOG_DIR = KIT_DIR / "logs"
+INSTANCE_FILE = KIT_DIR / "instance.json"
+INVENTORY_FILE = KIT_DIR / "inventory.yml"
+SSH_CONFIG = KIT_DIR / "ssh_config"
+SSH_KEY = KIT_DIR / "ssh" / "id_ed25519"
+CACHE_DIR = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "webdis-kit"
+
+# Two checkouts on one host must not collide, and one checkout must always find
+# its own instance again: everything is named after the checkout's path.
+CHECKOUT_ID = hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]
+NAME = f"kit-{CHECKOUT_ID}"
+BRIDGE = f"wk-{CHECKOUT_ID}"  # Linux allows 15 characters
+
+
+def read_instance() -> dict[str, Any]:
+    """Return the content of ``.kit/instance.json``.
+
+    Raises:
+        KitError: There is no instance, or it was never provisioned to the end.
+    """
+    try:
+        instance: dict[str, Any] = json.loads(INSTANCE_FILE.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise KitError("There is no instance in this checkout; `make up` makes one.") from None
+    return instance
+
+
+def write_private(path: Path, content: str) -> None:
+    """Write ``content`` where only the owner can read it, in one step."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(content)
+    partial.replace(path)

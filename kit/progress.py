@@ -1,0 +1,147 @@
+"""Runs the long commands: what is being done, for how long, and where the log is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from kit.checkout import KIT_DIR, LOG_DIR, ROOT
+from kit.errors import KitError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+REPORT_SECONDS = 10.0  # between two lines where the output is not a terminal
+TAIL_LINES = 25
+LOGS_KEPT = 40
+_TASK = re.compile(r"^(?:TASK|RUNNING HANDLER) \[(?:\S+ : )?(.+?)\] \*")
+
+
+@dataclass
+class Phases:
+    """The phases of one run and the seconds that each took."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time what is done inside the block under ``name``."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            elapsed = time.monotonic() - start
+            self.seconds[name] = self.seconds.get(name, 0.0) + elapsed
+
+
+class _Ticker:
+    """One line that says what is running; rewritten on a terminal, repeated elsewhere."""
+
+    def __init__(self, label: str, log: str) -> None:
+        self._label, self._log, self._step = label, log, ""
+        self._start = time.monotonic()
+        self._stop = threading.Event()
+        self._terminal = sys.stdout.isatty()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def step(self, name: str) -> None:
+        self._step = name
+
+    def _line(self) -> str:
+        step = f": {self._step}" if self._step else ""
+        return f"{self._label}{step} ({time.monotonic() - self._start:.0f} s, log: {self._log})"
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.5 if self._terminal else REPORT_SECONDS):
+            if self._terminal:
+                print(f"\r\x1b[K... {self._line()}"[:160], end="", flush=True)
+            else:
+                print(f"... {self._line()}", flush=True)
+
+    def __enter__(self) -> _Ticker:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        if self._terminal:
+            print("\r\x1b[K", end="", flush=True)
+
+
+def run_logged(  # noqa: PLR0913  # each says a different thing about one command
+    label: str,
+    command: Sequence[str],
+    *,
+    log: str,
+    environment: Mapping[str, str] | None = None,
+    on_failure: Callable[[], str] | None = None,
+    hint: str = "",
+) -> list[str]:
+    """Run ``command`` with its output in a log, and show progress meanwhile.
+
+    Args:
+        label: What is being done, for people.
+        command: Program and arguments.
+        log: Name of the log below ``.kit/logs``, without time or suffix.
+        environment: Added to this process's environment.
+        on_failure: Returns more to show when the command fails.
+        hint: A sentence that says what to do when the command fails.
+
+    Returns:
+        The last lines of the output.
+
+    Raises:
+        KitError: The command failed; the end of its log has been printed.
+    """
+    LOG_DIR.mkdir(parents=True, exist_ok=True)
+    KIT_DIR.chmod(0o700)
+    for old in sorted(LOG_DIR.iterdir())[:-LOGS_KEPT]:
+        old.unlink()
+    path = LOG_DIR / f"{time.strftime('%Y%m%d-%H%M%S')}-{log}.log"
+    shown = str(path.relative_to(ROOT))
+    tail: deque[str] = deque(maxlen=TAIL_LINES)
+    start = time.monotonic()
+    with path.open("w", encoding="utf-8") as file, _Ticker(label, shown) as ticker:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        assert process.stdout is not None  # noqa: S101  # for the type checker: it is a pipe
+        try:
+            for line in process.stdout:
+                file.write(line)
+                file.flush()
+                tail.append(line.rstrip("\n"))
+                if match := _TASK.match(line):
+                    ticker.step(match[1])
+            process.wait()
+        except KeyboardInterrupt:
+            # The terminal sent the signal to the command too, but `kill` did not.
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=20)
+            process.kill()
+            raise
+    if process.returncode:
+        print("\n".join(tail))
+        if on_failure:
+            print(on_failure())
+        raise KitError(f"{label} failed. The whole log is {shown}. {hint}".strip())
+    print(f"{label}: {time.monotonic() - start:.1f} s", flush=True)
+    return list(tail)

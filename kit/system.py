@@ -1,0 +1,68 @@
+"""What the kit asks of this host: packages, and commands that need root."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+from kit.errors import KitError
+from kit.progress import run_logged
+
+
+def as_root(command: list[str]) -> list[str]:
+    """Return ``command`` so that it runs as root without ever asking a question.
+
+    Raises:
+        KitError: This is not root and sudo would ask for a password.
+    """
+    if os.geteuid() == 0:
+        return command
+    if not shutil.which("sudo"):
+        raise KitError("This needs root, and there is no sudo: run it as root.")
+    if subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode:
+        raise KitError("This needs root, and sudo would ask for a password: run `sudo -v` first.")
+    return ["sudo", "-n", *command]
+
+
+def missing_packages(names: list[str]) -> list[str]:
+    """Return those of the Debian packages that are not installed."""
+    result = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *names],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    installed = {
+        line.split()[0] for line in result.stdout.splitlines() if line.endswith(" installed")
+    }
+    return [name for name in names if name not in installed]
+
+
+def ensure_packages(names: list[str]) -> None:
+    """Install the Debian packages that are missing, and say which.
+
+    Args:
+        names: Package names, as ``apt-get install`` takes them.
+
+    Raises:
+        KitError: This is no Debian or Ubuntu, or apt-get failed.
+    """
+    if not shutil.which("apt-get"):
+        raise KitError(
+            "Only Debian and Ubuntu can be set up for this by the kit; install by hand: "
+            + " ".join(names)
+        )
+    missing = missing_packages(names)
+    if not missing:
+        return
+    print(f"Installing system packages: {' '.join(missing)}", flush=True)
+    apt = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", "DPkg::Lock::Timeout=300"]
+    hint = "Check the network and /etc/apt, then run the same command again."
+    run_logged("Package lists", as_root([*apt, "update"]), log="apt-update", hint=hint)
+    run_logged(
+        "System packages",
+        as_root([*apt, "install", "-y", "--no-install-recommends", *missing]),
+        log="apt-install",
+        hint=hint,
+    )
