@@ -1,0 +1,49 @@
+# webdis-kit: every entry point. Variables are passed on: make up SUITE=bookworm
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+export PROVIDER SUITE SOURCES ORPHANS HOST PORT
+KIT := .venv/bin/python -m kit
+
+.PHONY: help up down destroy status ip ssh verify demo test lint lock
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+# One environment; a group is installed again when its lock file changes.
+.venv/%.stamp: requirements/%.txt requirements/install.sh
+	@requirements/install.sh $*
+
+up: .venv/ops.stamp ## create, start and provision the instance (PROVIDER= SUITE= SOURCES=)
+	@$(KIT) up
+down: .venv/ops.stamp ## stop the instance and keep it
+	@$(KIT) down
+destroy: .venv/ops.stamp ## remove the instance; ORPHANS=1: those of deleted checkouts
+	@$(KIT) destroy
+status: .venv/ops.stamp ## what runs, where, and where it came from
+	@$(KIT) status
+ip: .venv/ops.stamp ## print the instance's address
+	@$(KIT) ip
+ssh: .venv/ops.stamp ## log in to the instance
+	@$(KIT) ssh
+verify: .venv/ops.stamp ## check the running instance, in seconds
+	@$(KIT) verify
+
+.kit/instance.json:
+	@$(MAKE) --no-print-directory up
+
+demo: .venv/ops.stamp .venv/demo.stamp .kit/instance.json ## run the Flask demo (HOST= PORT=)
+	@.venv/bin/python -m demo_app
+
+test: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## unit, server and browser tests; brings the instance up
+	@tests/install.sh
+	@$(KIT) up
+	@.venv/bin/python -m pytest tests
+
+lint: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## ruff, mypy, ansible-lint, yamllint
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/yamllint --strict .
+	cd ansible && PATH="$(CURDIR)/.venv/bin:$$PATH" ../.venv/bin/ansible-lint --offline --profile production
+
+lock: ## resolve pyproject.toml into requirements/ again (needs uv)
+	@requirements/lock.sh

@@ -1,0 +1,134 @@
+#!/usr/bin/python
+"""Find the first source archive that is in the cache or can be downloaded, and check its digest."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import subprocess
+from urllib.error import URLError
+from urllib.parse import urlsplit
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.urls import open_url
+
+DOCUMENTATION = r"""
+module: source_archive
+short_description: Fetch a release archive by digest, from the cache first
+description:
+  - Takes the first candidate that the cache folder holds or that can be downloaded.
+  - A file whose digest differs from its candidate's is an error, never a reason to go on.
+options:
+  name: {description: What the archive is of, type: str, required: true}
+  candidates:
+    description: C(version), C(url), C(sha256), C(filename). The scheme C(debian-pool:) stands for
+      the mirror in this host's own apt configuration.
+    type: list
+    elements: dict
+    required: true
+  cache_dir: {description: Folder of archives, type: path, required: true}
+  optional: {description: Return no path instead of failing, type: bool, default: false}
+"""
+
+TIMEOUT_SECONDS = 10
+DEBIAN_POOL = "debian-pool:"
+
+
+def digest_of(path: str) -> str:
+    """Return the SHA-256 of a file in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def resolve(url: str) -> list[str]:
+    """Return the addresses to try for a candidate's ``url``."""
+    if not url.startswith(DEBIAN_POOL):
+        return [url]
+    try:
+        output = subprocess.run(
+            ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    mirrors = sorted({line for line in output.splitlines() if line.endswith("/debian/")})
+    return [mirror + "pool/" + url.removeprefix(DEBIAN_POOL) for mirror in mirrors]
+
+
+def download(url: str, path: str) -> None:
+    """Write what ``url`` answers to ``path``.
+
+    Raises:
+        OSError: The host cannot be reached or refuses.
+    """
+    with open_url(url, timeout=TIMEOUT_SECONDS) as answer, open(path, "wb") as file:
+        while block := answer.read(1 << 20):
+            file.write(block)
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "candidates": {"type": "list", "elements": "dict", "required": True},
+            "cache_dir": {"type": "path", "required": True},
+            "optional": {"type": "bool", "default": False},
+        },
+        supports_check_mode=False,
+    )
+    name, candidates = module.params["name"], module.params["candidates"]
+    cache_dir = module.params["cache_dir"]
+    os.makedirs(cache_dir, exist_ok=True)
+    unreachable: set[str] = set()
+    with open(os.path.join(cache_dir, ".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for candidate in candidates:
+            path = os.path.join(cache_dir, candidate["filename"])
+            changed = False
+            if not os.path.exists(path):
+                for url in resolve(candidate["url"]):
+                    host = urlsplit(url).netloc
+                    if host in unreachable:
+                        continue
+                    try:
+                        download(url, path + ".partial")
+                    except (URLError, OSError, ValueError):
+                        unreachable.add(host)
+                        continue
+                    changed = True
+                    break
+                if not changed:
+                    continue
+            found = digest_of(path + ".partial" if changed else path)
+            if found != candidate["sha256"]:
+                module.fail_json(
+                    msg=f"{candidate['filename']} has the SHA-256 digest {found}, but "
+                    f"{name} {candidate['version']} has {candidate['sha256']}; nothing was "
+                    f"installed. Remove {path + '.partial' if changed else path} and try again."
+                )
+            if changed:
+                os.replace(path + ".partial", path)
+            from_pool = candidate["url"].startswith(DEBIAN_POOL)
+            module.exit_json(
+                changed=changed,
+                path=path,
+                version=candidate["version"],
+                url=candidate["url"],
+                sha256=found,
+                origin="debian-pool" if from_pool else "upstream",
+            )
+    wanted = ", ".join(f"{entry['filename']} ({entry['sha256'][:12]}...)" for entry in candidates)
+    if module.params["optional"]:
+        module.exit_json(changed=False, path=None)
+    module.fail_json(
+        msg=f"No source archive of {name} is in the cache or can be downloaded; "
+        f"put one of these into {cache_dir} by hand: {wanted}."
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""One instance from creation to summary, whatever provides it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+
+import yaml
+
+from kit import container
+from kit.checkout import (
+    CACHE_DIR,
+    INSTANCE_FILE,
+    INVENTORY_FILE,
+    KIT_DIR,
+    NAME,
+    ROOT,
+    SSH_CONFIG,
+    SSH_KEY,
+    read_instance,
+    write_private,
+)
+from kit.errors import KitError
+from kit.progress import Phases, run_logged
+
+SSH_SECONDS = 60.0
+ORIGINS = {
+    "upstream": "built from the release archive",
+    "debian-pool": "built from Debian's copy of the release",
+    "package": "THE DISTRIBUTION'S PACKAGE, for want of a release archive",
+}
+
+
+def up(suite: str, sources: str) -> None:
+    """Create, start and provision this checkout's instance, and print its summary.
+
+    Args:
+        suite: Debian suite of the container.
+        sources: ``auto``, or ``upstream`` to refuse the package of Webdis.
+
+    Raises:
+        KitError: A step failed; its log has been shown.
+    """
+    KIT_DIR.mkdir(mode=0o700, exist_ok=True)
+    phases = Phases()
+    with phases.phase("container"):
+        variables = container.up(suite)
+    with phases.phase("SSH"):
+        _write_ssh_config(variables["instance_address"])
+        _write_inventory(variables)
+        _wait_for_ssh()
+    with phases.phase("provisioning"):
+        recap = run_logged(
+            "Provisioning",
+            [
+                str(ROOT / ".venv/bin/ansible-playbook"),
+                "--inventory",
+                str(INVENTORY_FILE),
+                "ansible/site.yml",
+                "--extra-vars",
+                f"kit_dir='{KIT_DIR}' kit_cache_dir='{CACHE_DIR}' kit_sources={sources}",
+            ],
+            log="provision",
+            environment={"ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg")},
+            on_failure=_journal,
+            hint="Run the same command again once the cause is mended: it goes on from there.",
+        )
+    summary()
+    print("Seconds:   " + ", ".join(f"{k} {v:.1f}" for k, v in phases.seconds.items()))
+    if any("changed=0" in line and line.startswith("server") for line in recap):
+        print("Nothing had to be changed.")
+
+
+def _write_ssh_config(address: str) -> None:
+    known_hosts = "".join(f"{address} {key}\n" for key in container.ssh_host_keys())
+    write_private(KIT_DIR / "ssh" / "known_hosts", known_hosts)
+    write_private(
+        SSH_CONFIG,
+        f"Host server\n"
+        f"  HostName {address}\n"
+        f"  User root\n"
+        f'  IdentityFile "{SSH_KEY}"\n'
+        f"  IdentitiesOnly yes\n"
+        f'  UserKnownHostsFile "{KIT_DIR / "ssh" / "known_hosts"}"\n'
+        f"  StrictHostKeyChecking yes\n"
+        f"  LogLevel ERROR\n",
+    )
+
+
+def _write_inventory(variables: dict[str, str]) -> None:
+    host = {
+        "ansible_host": "server",  # the alias of ssh_config
+        "ansible_ssh_common_args": f"-F '{SSH_CONFIG}'",
+        "ansible_python_interpreter": "/usr/bin/python3",
+        **variables,
+    }
+    inventory = {
+        "all": {
+            "children": {
+                "redis_primary": {"hosts": {"server": host}},
+                "redis_replicas": {"hosts": {}},
+                "webdis": {"hosts": {"server": None}},
+            }
+        }
+    }
+    write_private(INVENTORY_FILE, yaml.safe_dump(inventory, sort_keys=False))
+
+
+def _ssh(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["ssh", "-F", str(SSH_CONFIG), "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "server"]
+        + list(command),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _wait_for_ssh() -> None:
+    deadline = time.monotonic() + SSH_SECONDS
+    while (answer := _ssh("true")).returncode:
+        if time.monotonic() > deadline:
+            raise KitError(
+                f"{NAME} did not let us in by SSH within {SSH_SECONDS:.0f} s "
+                f"({answer.stderr.strip()}). Its console is in "
+                f"{container.STATE_DIR / NAME / 'console.log'}."
+            )
+        time.sleep(0.2)
+
+
+def _journal() -> str:
+    """Return the end of the services' journal, as far as the instance can be asked."""
+    return _ssh("journalctl -u redis -u webdis -n 20 --no-pager -o short-iso").stdout
+
+
+def summary() -> None:
+    """Print what there is, where it came from and what to type next."""
+    instance = read_instance()
+    print(f"\nInstance:  {instance['name']} ({instance['provider']}), {instance['address']}")
+    for service, title in (("redis", "Redis: "), ("webdis", "Webdis:")):
+        entry = instance[service]
+        where = entry.get("url") or f"{entry['host']}:{entry['port']}"
+        print(f"{title}    {entry['version']} at {where}, {ORIGINS[entry['origin']]}")
+    if instance["webdis"]["origin"] == "package":
+        print("           It ignores its own access rules on WebSockets: the Redis user `webdis`,")
+        print("           who may SUBSCRIBE and nothing else, is the wall.")
+    print("Next:      make demo | make verify | make test | make ssh | make destroy")
+
+
+def status() -> None:
+    """Print the summary and whether the instance runs."""
+    state = "running" if container.pid() else "stopped; `make up` brings it back"
+    summary()
+    print(f"State:     {state}")
+
+
+def destroy() -> None:
+    """Remove the instance and what belongs to it below ``.kit``; keep the cache and logs."""
+    existed = container.destroy()
+    INSTANCE_FILE.unlink(missing_ok=True)
+    for path in (INVENTORY_FILE, SSH_CONFIG):
+        path.unlink(missing_ok=True)
+    for folder in ("ssh", "secrets"):
+        shutil.rmtree(KIT_DIR / folder, ignore_errors=True)
+    print(f"{NAME} is removed; the cache stays." if existed else "There was no instance.")

@@ -1,0 +1,93 @@
+"""``make verify``: is the running instance what it should be? A line for each check."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import redis
+from websockets.sync.client import connect
+
+from kit.checkout import KIT_DIR, read_instance
+from kit.errors import KitError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TIMEOUT_SECONDS = 10.0
+
+
+def publisher(instance: dict[str, Any]) -> redis.Redis:
+    """Return a connection as the ``publisher`` user."""
+    entry = instance["redis"]
+    password = (KIT_DIR / "secrets" / "redis_publisher").read_text(encoding="utf-8").strip()
+    return redis.Redis(
+        host=entry["host"],
+        port=entry["port"],
+        username=entry["username"],
+        password=password,
+        socket_timeout=TIMEOUT_SECONDS,
+        socket_connect_timeout=TIMEOUT_SECONDS,
+    )
+
+
+def redis_answers(instance: dict[str, Any]) -> str:
+    """The publisher may log in."""
+    publisher(instance).ping()
+    return "the publisher may log in"
+
+
+def redis_refuses_strangers(instance: dict[str, Any]) -> str:
+    """Nobody gets in without a password."""
+    entry = instance["redis"]
+    try:
+        redis.Redis(host=entry["host"], port=entry["port"], socket_timeout=TIMEOUT_SECONDS).ping()
+    except redis.AuthenticationError:
+        return "without a password it refuses"
+    raise KitError("Redis answers without a password")
+
+
+def message_arrives(instance: dict[str, Any]) -> str:
+    """A message published to Redis comes out of the WebSocket."""
+    channel = f"progress:{secrets.token_hex(16)}"
+    with connect(
+        instance["webdis"]["url"],
+        origin=f"http://{instance['address']}",  # type: ignore[arg-type]  # the package hangs without one
+        open_timeout=TIMEOUT_SECONDS,
+        close_timeout=1,
+    ) as socket:
+        socket.send(json.dumps(["SUBSCRIBE", channel]))
+        expected: list[object] = ["subscribe", channel, 1]
+        if (frame := json.loads(socket.recv(TIMEOUT_SECONDS))) != {"SUBSCRIBE": expected}:
+            raise KitError(f"Webdis answered {frame} to SUBSCRIBE")
+        publisher(instance).publish(channel, "verify")
+        frame = json.loads(socket.recv(TIMEOUT_SECONDS))
+        if frame != {"SUBSCRIBE": ["message", channel, "verify"]}:
+            raise KitError(f"Webdis delivered {frame}")
+    return "a message published to Redis came out of the WebSocket"
+
+
+CHECKS: tuple[tuple[str, Callable[[dict[str, Any]], str]], ...] = (
+    ("Redis ", redis_answers),
+    ("Redis ", redis_refuses_strangers),
+    ("Webdis", message_arrives),
+)
+
+
+def verify() -> None:
+    """Run every check and print a line for each.
+
+    Raises:
+        KitError: At least one failed.
+    """
+    instance = read_instance()
+    failed = 0
+    for subject, check in CHECKS:
+        try:
+            print(f"ok    {subject}  {check(instance)}")
+        except (KitError, redis.RedisError, OSError, TimeoutError, ValueError) as error:
+            failed += 1
+            print(f"FAIL  {subject}  {check.__doc__} But: {error}")
+    if failed:
+        raise KitError(f"{failed} of {len(CHECKS)} checks failed; `make status` says what runs.")

@@ -1,0 +1,45 @@
+#!/bin/sh
+# install.sh GROUP: install requirements/GROUP.txt into .venv, which is made on
+# first use, together with what that needs from the system.
+set -eu
+cd "$(dirname "$0")/.."
+group=$1
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
+if [ ! -x .venv/bin/pip ]; then
+    if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+        if ! command -v apt-get >/dev/null; then
+            echo "Python with venv is missing: install Python 3.11 or newer." >&2
+            exit 1
+        fi
+        echo "Installing system packages: python3 python3-venv"
+        if ! { as_root apt-get -qq update && as_root apt-get -qq install -y --no-install-recommends \
+            python3 python3-venv; } >/dev/null; then
+            echo "That failed; run \`sudo -v\` first if sudo wants a password, or check the network." >&2
+            exit 1
+        fi
+    fi
+    if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+        echo "$(python3 --version) is too old: Python 3.11 or newer is needed." >&2
+        exit 1
+    fi
+    rm -rf .venv
+    python3 -m venv .venv
+fi
+
+start=$(date +%s)
+mkdir -p .kit/logs
+chmod 0700 .kit
+log=.kit/logs/$(date +%Y%m%d-%H%M%S)-python-$group.log
+echo "Python packages ($group), log: $log"
+if ! .venv/bin/pip install --disable-pip-version-check --require-hashes \
+    --requirement "requirements/$group.txt" >"$log" 2>&1; then
+    tail -n 15 "$log"
+    echo "Error: the Python packages of requirements/$group.txt could not be installed. Check the network, then try again." >&2
+    exit 1
+fi
+touch ".venv/$group.stamp"
+echo "Python packages ($group): $(($(date +%s) - start)) s"

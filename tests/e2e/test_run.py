@@ -1,0 +1,118 @@
+"""Run in a real browser: the three messages appear, in order, before the page changes."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from demo_app.views import STEPS
+from kit.checkout import ROOT
+
+START_SECONDS = 30
+
+
+@pytest.fixture(scope="module")
+def demo_url(instance, tmp_path_factory):
+    """Start the demo on a free port, as `make demo` does."""
+    assert instance["webdis"]["url"]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path_factory.mktemp("demo") / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "demo_app"],
+            cwd=ROOT,
+            env={**os.environ, "HOST": "127.0.0.1", "PORT": str(port), "DEMO_PAUSE_SECONDS": "1"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    url = f"http://127.0.0.1:{port}/test_msg"
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()  # noqa: S310  # loopback
+            break
+        except OSError:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+    yield url
+    process.terminate()
+    assert process.wait(timeout=20) == 0, log.read_text()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    program = shutil.which("chromium")
+    assert program, "chromium is missing; tests/install.sh installs it"
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def page(browser):
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(30_000)
+    yield page
+    context.close()
+
+
+def test_three_messages_appear_in_order_before_the_page_changes(page, demo_url):
+    page.goto(demo_url)
+    expect(page.locator("#state")).to_have_text("connected")
+    seen = []
+    page.expose_function("seen", lambda text, delay: seen.append((text, int(delay))))
+    page.evaluate(
+        """new MutationObserver((records) => {
+             for (const record of records) for (const node of record.addedNodes)
+               window.seen(node.textContent, node.dataset.delayMilliseconds);
+           }).observe(document.getElementById("messages"), {childList: true})"""
+    )
+    page.get_by_role("button", name="Run").click(no_wait_after=True)
+    alerts = page.locator("#messages .alert.alert-info")
+    expect(alerts).to_have_text(list(STEPS), timeout=30_000)
+    page.screenshot(path=_artifact("test_msg.png"))
+    page.wait_for_function("document.querySelector('h1').textContent.includes('finished')")
+    page.screenshot(path=_artifact("func_finish.png"))
+    assert [text for text, _ in seen] == list(STEPS)
+    print(f"first message in the browser {seen[0][1]} ms after it was published")
+
+
+def test_hostile_text_is_shown_as_text(page, demo_url, publisher_redis):
+    from demo_app.progress import Progress  # noqa: PLC0415
+
+    hostile = "</script><img src=x onerror=alert(1)>\N{RIGHT-TO-LEFT OVERRIDE}"
+    page.goto(demo_url)
+    expect(page.locator("#state")).to_have_text("connected")
+    Progress(publisher_redis, "progress:666").message(hostile)
+    expect(page.locator("#messages .alert").last).to_have_text(hostile)
+    assert page.locator("#messages img").count() == 0
+
+
+def test_the_page_says_when_the_server_is_away_and_comes_back(page, demo_url, server):
+    page.goto(demo_url)
+    expect(page.locator("#state")).to_have_text("connected")
+    assert server.run("systemctl stop redis").rc == 0
+    expect(page.locator("#state")).to_have_text(re.compile("disconnected|connecting"))
+    assert server.run("systemctl start redis").rc == 0
+    expect(page.locator("#state")).to_have_text("connected", timeout=30_000)
+
+
+def _artifact(name: str) -> Path:
+    folder = ROOT / "test-results"
+    folder.mkdir(exist_ok=True)
+    return folder / name

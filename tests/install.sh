@@ -1,0 +1,15 @@
+#!/bin/sh
+# Install what the tests need from the system: the distribution's Chromium.
+set -eu
+cd "$(dirname "$0")/.."
+.venv/bin/python - <<'PYTHON'
+import sys
+
+from kit.errors import KitError
+from kit.system import ensure_packages
+
+try:
+    ensure_packages(["chromium"])
+except KitError as error:
+    sys.exit(f"Error: {error}")
+PYTHON

@@ -1,0 +1,86 @@
+"""The module that finds archives, run as Ansible runs it, against a real HTTP server."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import http.server
+import json
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from kit.checkout import ROOT
+
+MODULE = ROOT / "ansible/roles/source_build/library/source_archive.py"
+CONTENT = b"an archive"
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        """Keep the test's output clean."""
+
+
+@pytest.fixture
+def origin(tmp_path):
+    folder = tmp_path / "origin"
+    folder.mkdir()
+    (folder / "a.tar.gz").write_bytes(CONTENT)
+    handler = functools.partial(Handler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def run_module(cache, candidates, **options):
+    arguments = {"name": "a", "candidates": candidates, "cache_dir": str(cache), **options}
+    answer = subprocess.run(
+        [sys.executable, str(MODULE)],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return json.loads(answer.stdout)
+
+
+def candidate(url, sha256=DIGEST, version="1.0"):
+    return {"version": version, "url": url, "sha256": sha256, "filename": f"a-{version}.tar.gz"}
+
+
+def test_downloads_once_and_then_uses_the_cache(tmp_path, origin):
+    first = run_module(tmp_path / "cache", [candidate(f"{origin}/a.tar.gz")])
+    again = run_module(tmp_path / "cache", [candidate("http://127.0.0.1:1/gone")])
+    assert (first["changed"], again["changed"]) == (True, False)
+    assert first["path"] == again["path"]
+
+
+def test_takes_the_first_that_can_be_had(tmp_path, origin):
+    candidates = [
+        candidate("http://127.0.0.1:1/a.tar.gz", version="2.0"),
+        candidate(f"{origin}/a.tar.gz"),
+    ]
+    assert run_module(tmp_path, candidates)["version"] == "1.0"
+
+
+def test_wrong_digest_is_an_error_with_both_digests(tmp_path, origin):
+    answer = run_module(tmp_path, [candidate(f"{origin}/a.tar.gz", sha256="0" * 64)])
+    assert answer["failed"]
+    assert DIGEST in answer["msg"]
+    assert "0" * 64 in answer["msg"]
+    assert not (tmp_path / "a-1.0.tar.gz").exists()
+
+
+def test_nothing_to_be_had_says_where_to_put_it(tmp_path):
+    answer = run_module(tmp_path, [candidate("http://127.0.0.1:1/a.tar.gz")])
+    assert str(tmp_path) in answer["msg"]
+    assert "a-1.0.tar.gz" in answer["msg"]
+    optional = run_module(tmp_path, [candidate("http://127.0.0.1:1/a.tar.gz")], optional=True)
+    assert optional["path"] is None
