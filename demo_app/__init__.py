@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flask import Flask
-from flask_bootstrap import Bootstrap5  # type: ignore[import-untyped]
+from flask_bootstrap import Bootstrap5
 from flask_wtf import CSRFProtect
 
 from demo_app import config, views

@@ -37,7 +37,9 @@ def up() -> None:
 def down() -> None:
     """Stop the instance and keep it."""
     stopped = container.down()
-    print(f"{NAME} is stopped; `make up` brings it back." if stopped else f"{NAME} was not running.")
+    print(
+        f"{NAME} is stopped; `make up` brings it back." if stopped else f"{NAME} was not running."
+    )
 
 
 def destroy() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import ipaddress
 import json
-import os
 import re
 import subprocess
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ PACKAGES = [
     "systemd-container",
 ]
 STATE_DIR = Path("/var/lib/webdis-kit")
+LOCK_FILE = STATE_DIR / "lock"
 # 198.18.0.0/15 is for benchmarks between networks (RFC 2544): no home or office uses it.
 FIRST_SUBNET = 66
 SUBNETS = 190
@@ -44,8 +44,11 @@ def subnet_number(checkout_id: str) -> int:
 @contextmanager
 def _registry_lock() -> Iterator[None]:
     """Keep two checkouts from taking the same subnet at the same moment."""
-    with Path("/tmp/webdis-kit.lock").open("a") as lock:  # noqa: S108  # shared by all users on purpose
-        os.chmod(lock.name, 0o666) if os.stat(lock.name).st_uid == os.geteuid() else None
+    if not LOCK_FILE.exists():
+        # Made by root for all users; `touch` never replaces a file that is locked.
+        script = 'mkdir -p "${1%/*}" && touch "$1" && chmod 0666 "$1"'
+        subprocess.run(as_root(["sh", "-c", script, "sh", str(LOCK_FILE)]), check=True)
+    with LOCK_FILE.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -67,7 +70,7 @@ def _networks_in_use() -> list[ipaddress.IPv4Network]:
         ["ip", "-4", "-j", "address"], capture_output=True, text=True, check=True
     ).stdout
     return [
-        ipaddress.ip_network(f"{address['local']}/{address['prefixlen']}", strict=False)
+        ipaddress.IPv4Network((address["local"], address["prefixlen"]), strict=False)
         for link in json.loads(output)
         if link.get("ifname") != BRIDGE
         for address in link.get("addr_info", [])
@@ -92,11 +95,11 @@ def claim_record(suite: str) -> dict[str, Any]:
                     exit_code=2,
                 )
             return known[NAME]
-        taken = [ipaddress.ip_network(record["subnet"]) for record in known.values()]
+        taken = [ipaddress.IPv4Network(record["subnet"]) for record in known.values()]
         taken += _networks_in_use()
         start = subnet_number(CHECKOUT_ID) - FIRST_SUBNET
         for offset in range(SUBNETS):
-            subnet = ipaddress.ip_network(
+            subnet = ipaddress.IPv4Network(
                 f"198.18.{FIRST_SUBNET + (start + offset) % SUBNETS}.0/24"
             )
             if not any(subnet.overlaps(other) for other in taken):

@@ -109,8 +109,17 @@ def _write_inventory(variables: dict[str, str]) -> None:
 
 def _ssh(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["ssh", "-F", str(SSH_CONFIG), "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "server"]
-        + list(command),
+        [
+            "ssh",
+            "-F",
+            SSH_CONFIG,
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "ConnectTimeout=5",
+            "server",
+            *command,
+        ],
         capture_output=True,
         text=True,
         check=False,

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from kit.checkout import KIT_DIR, LOG_DIR, ROOT
 from kit.errors import KitError
@@ -67,7 +67,7 @@ class _Ticker:
             else:
                 print(f"... {self._line()}", flush=True)
 
-    def __enter__(self) -> _Ticker:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

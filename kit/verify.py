@@ -34,17 +34,21 @@ def publisher(instance: dict[str, Any]) -> redis.Redis:
 
 def redis_answers(instance: dict[str, Any]) -> str:
     """The publisher may log in."""
-    publisher(instance).ping()
+    with publisher(instance) as connection:
+        connection.ping()
     return "the publisher may log in"
 
 
 def redis_refuses_strangers(instance: dict[str, Any]) -> str:
     """Nobody gets in without a password."""
     entry = instance["redis"]
-    try:
-        redis.Redis(host=entry["host"], port=entry["port"], socket_timeout=TIMEOUT_SECONDS).ping()
-    except redis.AuthenticationError:
-        return "without a password it refuses"
+    with redis.Redis(
+        host=entry["host"], port=entry["port"], socket_timeout=TIMEOUT_SECONDS
+    ) as stranger:
+        try:
+            stranger.ping()
+        except redis.AuthenticationError:
+            return "without a password it refuses"
     raise KitError("Redis answers without a password")
 
 
@@ -61,7 +65,8 @@ def message_arrives(instance: dict[str, Any]) -> str:
         expected: list[object] = ["subscribe", channel, 1]
         if (frame := json.loads(socket.recv(TIMEOUT_SECONDS))) != {"SUBSCRIBE": expected}:
             raise KitError(f"Webdis answered {frame} to SUBSCRIBE")
-        publisher(instance).publish(channel, "verify")
+        with publisher(instance) as connection:
+            connection.publish(channel, "verify")
         frame = json.loads(socket.recv(TIMEOUT_SECONDS))
         if frame != {"SUBSCRIBE": ["message", channel, "verify"]}:
             raise KitError(f"Webdis delivered {frame}")

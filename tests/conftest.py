@@ -11,6 +11,9 @@ from kit.errors import KitError
 from kit.verify import publisher
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     import redis
     from testinfra.host import Host
 
@@ -34,7 +37,7 @@ def server(instance: dict[str, Any]) -> Host:
 
 
 @pytest.fixture
-def publisher_redis(instance: dict[str, Any]) -> redis.Redis:
+def publisher_redis(instance: dict[str, Any]) -> Iterator[redis.Redis]:
     """Return a connection as the publisher."""
     connection = publisher(instance)
     yield connection
@@ -42,6 +45,6 @@ def publisher_redis(instance: dict[str, Any]) -> redis.Redis:
 
 
 @pytest.fixture(scope="session")
-def secrets_dir() -> Any:  # noqa: ANN401  # a Path, imported only for types elsewhere
+def secrets_dir() -> Path:
     """Return the folder of passwords."""
     return KIT_DIR / "secrets"

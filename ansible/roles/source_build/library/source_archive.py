@@ -1,12 +1,12 @@
-#!/usr/bin/python
+#!/usr/bin/python  # Ansible runs modules, nobody else
 """Find the first source archive that is in the cache or can be downloaded, and check its digest."""
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
 import subprocess
+from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import urlsplit
 
@@ -35,9 +35,9 @@ TIMEOUT_SECONDS = 10
 DEBIAN_POOL = "debian-pool:"
 
 
-def digest_of(path: str) -> str:
+def digest_of(path: Path) -> str:
     """Return the SHA-256 of a file in hex."""
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -58,13 +58,13 @@ def resolve(url: str) -> list[str]:
     return [mirror + "pool/" + url.removeprefix(DEBIAN_POOL) for mirror in mirrors]
 
 
-def download(url: str, path: str) -> None:
+def download(url: str, path: Path) -> None:
     """Write what ``url`` answers to ``path``.
 
     Raises:
         OSError: The host cannot be reached or refuses.
     """
-    with open_url(url, timeout=TIMEOUT_SECONDS) as answer, open(path, "wb") as file:
+    with open_url(url, timeout=TIMEOUT_SECONDS) as answer, path.open("wb") as file:
         while block := answer.read(1 << 20):
             file.write(block)
 
@@ -81,21 +81,22 @@ def main() -> None:
         supports_check_mode=False,
     )
     name, candidates = module.params["name"], module.params["candidates"]
-    cache_dir = module.params["cache_dir"]
-    os.makedirs(cache_dir, exist_ok=True)
+    cache_dir = Path(module.params["cache_dir"])
+    cache_dir.mkdir(parents=True, exist_ok=True)
     unreachable: set[str] = set()
-    with open(os.path.join(cache_dir, ".lock"), "w") as lock:
+    with (cache_dir / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for candidate in candidates:
-            path = os.path.join(cache_dir, candidate["filename"])
+            path = cache_dir / candidate["filename"]
+            partial = cache_dir / (candidate["filename"] + ".partial")
             changed = False
-            if not os.path.exists(path):
+            if not path.exists():
                 for url in resolve(candidate["url"]):
                     host = urlsplit(url).netloc
                     if host in unreachable:
                         continue
                     try:
-                        download(url, path + ".partial")
+                        download(url, partial)
                     except (URLError, OSError, ValueError):
                         unreachable.add(host)
                         continue
@@ -103,19 +104,19 @@ def main() -> None:
                     break
                 if not changed:
                     continue
-            found = digest_of(path + ".partial" if changed else path)
+            found = digest_of(partial if changed else path)
             if found != candidate["sha256"]:
                 module.fail_json(
                     msg=f"{candidate['filename']} has the SHA-256 digest {found}, but "
                     f"{name} {candidate['version']} has {candidate['sha256']}; nothing was "
-                    f"installed. Remove {path + '.partial' if changed else path} and try again."
+                    f"installed. Remove {partial if changed else path} and try again."
                 )
             if changed:
-                os.replace(path + ".partial", path)
+                partial.replace(path)
             from_pool = candidate["url"].startswith(DEBIAN_POOL)
             module.exit_json(
                 changed=changed,
-                path=path,
+                path=str(path),
                 version=candidate["version"],
                 url=candidate["url"],
                 sha256=found,
