@@ -1,4 +1,4 @@
-#!/usr/bin/python  # Ansible runs modules, nobody else
+#!/usr/bin/python
 """Find the first source archive that is in the cache or can be downloaded, and check its digest."""
 
 from __future__ import annotations
