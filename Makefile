@@ -4,7 +4,7 @@ SHELL := /bin/sh
 export PROVIDER SUITE SOURCES ORPHANS HOST PORT
 KIT := .venv/bin/python -m kit
 
-.PHONY: help up down destroy status ip ssh verify demo test lint lock
+.PHONY: help up down destroy status ip ssh verify demo test bench-up lint lock
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
@@ -27,16 +27,17 @@ ssh: .venv/ops.stamp ## log in to the instance
 verify: .venv/ops.stamp ## check the running instance, in seconds
 	@$(KIT) verify
 
-.kit/instance.json:
-	@$(MAKE) --no-print-directory up
-
-demo: .venv/ops.stamp .venv/demo.stamp .kit/instance.json ## run the Flask demo (HOST= PORT=)
+demo: .venv/ops.stamp .venv/demo.stamp ## run the Flask demo (HOST= PORT=)
+	@$(KIT) ensure
 	@.venv/bin/python -m demo_app
 
 test: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## unit, server and browser tests; brings the instance up
 	@tests/install.sh
 	@$(KIT) up
 	@.venv/bin/python -m pytest tests
+
+bench-up: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## seconds of make up: cold, cached, no-op; replaces the instance
+	@bench/up.sh
 
 lint: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## ruff, mypy, ansible-lint, yamllint
 	.venv/bin/ruff check .

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
+import subprocess
 import sys
 
 import waitress
@@ -12,6 +15,16 @@ from demo_app import create_app
 from demo_app.config import ConfigurationError
 
 THREADS = 16  # a request of the first lesson holds one for as long as its work takes
+
+
+def _owner(port: str) -> str:
+    """Return who listens on ``port``, in words, as far as ``ss`` may tell."""
+    if not shutil.which("ss"):
+        return ""
+    command = ["ss", "-Hltnp", f"sport = :{port}"]
+    listeners = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    found = re.search(r'users:\(\("([^"]+)",pid=(\d+)', listeners)
+    return f" by {found[1]} (process {found[2]})" if found else ""
 
 
 def main() -> int:
@@ -28,8 +41,8 @@ def main() -> int:
         return 1
     except OSError as error:
         print(
-            f"{host}:{port} cannot be used ({error.strerror}); `ss -ltnp 'sport = :{port}'` says "
-            f"by whom it is taken. Choose another with PORT=.",
+            f"{host}:{port} cannot be used: {error.strerror}{_owner(port)}. "
+            f"Choose another with HOST= or PORT=.",
             file=sys.stderr,
         )
         return 1

@@ -8,7 +8,7 @@ import sys
 import textwrap
 
 from kit import container, instance, verify
-from kit.checkout import NAME, SSH_CONFIG, read_instance
+from kit.checkout import INSTANCE_FILE, NAME, SSH_CONFIG, read_instance
 from kit.errors import KitError
 
 PROVIDERS = ("auto", "container")
@@ -32,6 +32,12 @@ def up() -> None:
     if provider == "auto":
         print("Provider: container (the one provider that this version has)")
     instance.up(suite, sources)
+
+
+def ensure() -> None:
+    """Bring the instance up unless it runs and has been provisioned."""
+    if container.pid() is None or not INSTANCE_FILE.exists():
+        up()
 
 
 def down() -> None:
@@ -66,6 +72,7 @@ def ssh() -> None:
 
 COMMANDS = {
     "up": up,
+    "ensure": ensure,
     "down": down,
     "destroy": destroy,
     "status": instance.status,

@@ -43,6 +43,8 @@ def up(suite: str, sources: str) -> None:
         KitError: A step failed; its log has been shown.
     """
     KIT_DIR.mkdir(mode=0o700, exist_ok=True)
+    # Made by this user before root writes its part of the cache.
+    (CACHE_DIR / "archives").mkdir(parents=True, exist_ok=True)
     phases = Phases()
     with phases.phase("container"):
         variables = container.up(suite)

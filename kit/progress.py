@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 REPORT_SECONDS = 10.0  # between two lines where the output is not a terminal
 TAIL_LINES = 25
 LOGS_KEPT = 40
+_CAUSE = re.compile(r"^\[ERROR\]: (?:Task failed: )?(?:(?:Module|Action) failed: )?(.+)")
 _TASK = re.compile(r"^(?:TASK|RUNNING HANDLER) \[(?:\S+ : )?(.+?)\] \*")
 
 
@@ -110,6 +111,7 @@ def run_logged(  # noqa: PLR0913  # each says a different thing about one comman
     path = LOG_DIR / f"{time.strftime('%Y%m%d-%H%M%S')}-{log}.log"
     shown = str(path.relative_to(ROOT))
     tail: deque[str] = deque(maxlen=TAIL_LINES)
+    cause = ""
     start = time.monotonic()
     with path.open("w", encoding="utf-8") as file, _Ticker(label, shown) as ticker:
         process = subprocess.Popen(
@@ -130,6 +132,8 @@ def run_logged(  # noqa: PLR0913  # each says a different thing about one comman
                 tail.append(line.rstrip("\n"))
                 if match := _TASK.match(line):
                     ticker.step(match[1])
+                if match := _CAUSE.match(line):
+                    cause = f": {match[1].rstrip('.')}"
             process.wait()
         except KeyboardInterrupt:
             # The terminal sent the signal to the command too, but `kill` did not.
@@ -142,6 +146,6 @@ def run_logged(  # noqa: PLR0913  # each says a different thing about one comman
         print("\n".join(tail))
         if on_failure:
             print(on_failure())
-        raise KitError(f"{label} failed. The whole log is {shown}. {hint}".strip())
+        raise KitError(f"{label} failed{cause}. The whole log is {shown}. {hint}".strip())
     print(f"{label}: {time.monotonic() - start:.1f} s", flush=True)
     return list(tail)

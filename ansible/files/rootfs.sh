@@ -31,7 +31,7 @@ if [ -n "$mirror" ]; then
     set -- "deb $mirror $suite main" "deb $mirror $suite-updates main"
     [ -z "$security" ] || set -- "$@" "deb $security $suite-security main"
 fi
-mmdebstrap --variant=minbase --include="$packages" \
+if ! mmdebstrap --variant=minbase --include="$packages" \
     --aptopt='Acquire::Retries "3"' \
     --dpkgopt='path-exclude=/usr/share/doc/*' \
     --dpkgopt='path-exclude=/usr/share/man/*' \
@@ -40,7 +40,11 @@ mmdebstrap --variant=minbase --include="$packages" \
     --customize-hook='mkdir -m 0700 -p "$1/root/.ssh"' \
     --customize-hook='systemctl --root="$1" enable systemd-networkd ssh' \
     --customize-hook='systemctl --root="$1" mask systemd-networkd-wait-online apt-daily.timer apt-daily-upgrade.timer' \
-    "$suite" "$archive.partial.tar" "$@" >&2
+    "$suite" "$archive.partial.tar" "$@" >&2; then
+    echo "No root file system of Debian $suite could be built: check the network and this" \
+        "host's apt configuration, or put one made elsewhere at $archive." >&2
+    exit 1
+fi
 mv "$archive.partial.tar" "$archive"
 echo built >&2
 echo "$archive"
