@@ -11,7 +11,7 @@ measure() {
     start=$(date +%s.%N)
     "$@" >.kit/logs/bench-up.log 2>&1 || { tail -n 30 .kit/logs/bench-up.log; exit 1; }
     end=$(date +%s.%N)
-    printf '%-24s %6.1f s   %s\n' "$label" "$(echo "$end - $start" | awk '{print $1 - $3}')" \
+    printf '%-24s %6.1f s   %s\n' "$label" "$(echo "$end $start" | awk '{print $1 - $2}')" \
         "$(grep '^Seconds:' .kit/logs/bench-up.log)"
 }
 
