@@ -7,8 +7,10 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 import redis
+from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
+from kit import container
 from kit.checkout import KIT_DIR, read_instance
 from kit.errors import KitError
 
@@ -87,11 +89,13 @@ def verify() -> None:
         KitError: At least one failed.
     """
     instance = read_instance()
+    if instance["provider"] == "container" and container.pid() is None:
+        raise KitError("The instance is stopped; `make up` brings it back.")
     failed = 0
     for subject, check in CHECKS:
         try:
             print(f"ok    {subject}  {check(instance)}")
-        except (KitError, redis.RedisError, OSError, TimeoutError, ValueError) as error:
+        except (KitError, redis.RedisError, WebSocketException, OSError, ValueError) as error:
             failed += 1
             print(f"FAIL  {subject}  {check.__doc__} But: {error}")
     if failed:
