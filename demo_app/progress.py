@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 MAX_MESSAGES = 1000
 EXPIRY_SECONDS = 3600
+# The count outlives the messages: a page that was left open must not take the
+# first message of a new count for one that it has shown.
+SEQUENCE_EXPIRY_SECONDS = 30 * 24 * 3600
 # Webdis corrupts its stream at 65,536 bytes; stay well below it.
 MAX_TEXT_CHARACTERS = 5000
 
@@ -23,7 +26,7 @@ _APPEND = """
 local seq = redis.call('INCR', KEYS[1])
 local message = '{"seq": ' .. seq .. ', ' .. ARGV[1]
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[2], seq .. '-1', 'message', message)
-redis.call('EXPIRE', KEYS[1], ARGV[3])
+redis.call('EXPIRE', KEYS[1], ARGV[4])
 redis.call('EXPIRE', KEYS[2], ARGV[3])
 redis.call('PUBLISH', KEYS[3], message)
 return seq
@@ -63,7 +66,8 @@ class Progress:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         body = json.dumps({"ts": now, "kind": "message", "text": text})[1:]
         keys = [f"{self.channel}:seq", f"{self.channel}:events", self.channel]
-        return int(self._append(keys=keys, args=[body, MAX_MESSAGES, EXPIRY_SECONDS]))
+        limits = [MAX_MESSAGES, EXPIRY_SECONDS, SEQUENCE_EXPIRY_SECONDS]
+        return int(self._append(keys=keys, args=[body, *limits]))
 
 
 def events_after(redis: Redis, channel: str, after: int) -> list[dict[str, Any]]:
@@ -73,3 +77,9 @@ def events_after(redis: Redis, channel: str, after: int) -> list[dict[str, Any]]
         redis.xrange(f"{channel}:events", min=f"({after}-1", count=MAX_MESSAGES),
     )
     return [json.loads(fields[b"message"]) for _, fields in entries]
+
+
+def last_sequence(redis: Redis, channel: str) -> int:
+    """Return the sequence number of the channel's last message; 0 before the first."""
+    entries = cast("list[tuple[bytes, object]]", redis.xrevrange(f"{channel}:events", count=1))
+    return int(entries[0][0].split(b"-")[0]) if entries else 0

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import redis
 from flask import Blueprint, current_app, jsonify, redirect, render_template, request, url_for
 
-from demo_app.progress import Progress, events_after
+from demo_app.progress import Progress, events_after, last_sequence
 
 if TYPE_CHECKING:
     from flask import Response
@@ -41,8 +41,13 @@ def index() -> BaseResponse:
 @blueprint.get("/test_msg")
 def test_msg() -> str:
     """Show the page with the Run button."""
+    with connect() as connection:
+        after = last_sequence(connection, LESSON_CHANNEL)
     return render_template(
-        "test_msg.html", channel=LESSON_CHANNEL, webdis_url=current_app.config["WEBDIS_URL"]
+        "test_msg.html",
+        channel=LESSON_CHANNEL,
+        after=after,
+        webdis_url=current_app.config["WEBDIS_URL"],
     )
 
 

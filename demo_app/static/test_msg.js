@@ -6,6 +6,12 @@ const state = document.getElementById("state");
 subscribe({
   url: messages.dataset.url,
   channel: messages.dataset.channel,
+  after: Number(messages.dataset.after),
+  replay: async (after) => {
+    const answer = await fetch(`${messages.dataset.replay}?after=${after}`);
+    if (!answer.ok) throw new Error(`replay answered ${answer.status}`);
+    return answer.json();
+  },
   onState: (value) => { state.textContent = value; },
   onEvent: (event) => {
     const alert = document.createElement("div");

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+from demo_app.progress import Progress
 from demo_app.views import STEPS
 from kit.checkout import ROOT
 
@@ -105,8 +106,6 @@ def test_another_tab_shows_the_messages_too(page, demo_url):
 
 
 def test_hostile_text_is_shown_as_text(page, demo_url, publisher_redis):
-    from demo_app.progress import Progress  # noqa: PLC0415
-
     hostile = "</script><img src=x onerror=alert(1)>\N{RIGHT-TO-LEFT OVERRIDE}"
     page.goto(demo_url)
     expect(page.locator("#state")).to_have_text("connected")
@@ -122,6 +121,27 @@ def test_the_page_says_when_the_server_is_away_and_comes_back(page, demo_url, se
     expect(page.locator("#state")).to_have_text(re.compile("disconnected|connecting"))
     assert server.run("systemctl start redis").rc == 0
     expect(page.locator("#state")).to_have_text("connected", timeout=30_000)
+
+
+def test_nothing_published_while_webdis_is_away_is_lost_or_doubled(
+    page, demo_url, server, publisher_redis
+):
+    progress = Progress(publisher_redis, "progress:666")
+    page.goto(demo_url)
+    expect(page.locator("#state")).to_have_text("connected")
+    progress.message("before")
+    assert server.run("systemctl stop webdis").rc == 0
+    try:
+        expect(page.locator("#state")).not_to_have_text("connected")
+        for number in range(50):
+            progress.message(f"away {number}")
+    finally:
+        # Redis upholds Webdis, so it may be on its way already.
+        assert server.run("systemctl start webdis").rc == 0
+    expect(page.locator("#state")).to_have_text("connected", timeout=30_000)
+    progress.message("after")
+    expected = ["before", *(f"away {number}" for number in range(50)), "after"]
+    expect(page.locator("#messages .alert")).to_have_text(expected, timeout=30_000)
 
 
 def _artifact(name: str) -> Path:
