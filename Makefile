@@ -4,7 +4,7 @@ SHELL := /bin/sh
 export PROVIDER SUITE SOURCES ORPHANS HOST PORT
 KIT := .venv/bin/python -m kit
 
-.PHONY: help up down destroy status ip ssh verify demo test bench-up lint lock
+.PHONY: help up down destroy status ip ssh verify demo test bench-up lint diagrams lock
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
@@ -45,6 +45,11 @@ lint: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## ruff, mypy, ansible-l
 	.venv/bin/mypy
 	.venv/bin/yamllint --strict .
 	cd ansible && PATH="$(CURDIR)/.venv/bin:$$PATH" ../.venv/bin/ansible-lint --offline --profile production
+
+diagrams: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## draw the diagrams of docs/ again
+	@tests/install.sh
+	cd docs/diagrams && npm ci --no-audit --no-fund
+	.venv/bin/python docs/diagrams/render.py
 
 lock: ## resolve pyproject.toml into requirements/ again (needs uv)
 	@requirements/lock.sh
