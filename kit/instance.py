@@ -79,7 +79,7 @@ def _write_ssh_config(address: str) -> None:
     write_private(KIT_DIR / "ssh" / "known_hosts", known_hosts)
     write_private(
         SSH_CONFIG,
-        f"Host server {NAME}\n"
+        f"Host server\n"
         f"  HostName {address}\n"
         f"  User root\n"
         f'  IdentityFile "{SSH_KEY}"\n'
@@ -92,9 +92,7 @@ def _write_ssh_config(address: str) -> None:
 
 def _write_inventory(variables: dict[str, str]) -> None:
     host = {
-        # An alias of ssh_config. Ansible names its shared connections by it alone, so
-        # that `server` would reach the instance of whichever checkout connected first.
-        "ansible_host": NAME,
+        "ansible_host": "server",  # the alias of ssh_config
         "ansible_ssh_common_args": f"-F '{SSH_CONFIG}'",
         "ansible_python_interpreter": "/usr/bin/python3",
         **variables,
