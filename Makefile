@@ -1,7 +1,7 @@
 # webdis-kit: every entry point. Variables are passed on: make up SUITE=bookworm
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
-export PROVIDER SUITE SOURCES ORPHANS HOST PORT
+export PROVIDER SUITE SOURCES TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT
 KIT := .venv/bin/python -m kit
 
 .PHONY: help up down destroy status ip ssh verify demo test bench-up lint diagrams lock
@@ -12,7 +12,7 @@ help: ## list the targets
 .venv/%.stamp: requirements/%.txt requirements/install.sh
 	@requirements/install.sh $*
 
-up: .venv/ops.stamp ## create, start and provision the instance (PROVIDER= SUITE= SOURCES=)
+up: .venv/ops.stamp ## create, start and provision the instance (PROVIDER= SUITE= SOURCES= TLS=1)
 	@$(KIT) up
 down: .venv/ops.stamp ## stop the instance and keep it
 	@$(KIT) down

@@ -47,10 +47,13 @@ def load_instance(config: MutableMapping[str, object]) -> None:
             f"{error.filename} is not there: run `make up` first, or set KIT_DIR to the "
             f".kit folder of a checkout that has an instance."
         ) from None
-    config["REDIS"] = {
+    arguments = {
         "host": instance["redis"]["host"],
         "port": instance["redis"]["port"],
         "username": username,
         "password": password,
     }
+    if instance["redis"]["tls"]:
+        arguments |= {"ssl": True, "ssl_ca_certs": str(kit_dir / "tls" / "ca.pem")}
+    config["REDIS"] = arguments
     config["WEBDIS_URL"] = instance["webdis"]["url"]

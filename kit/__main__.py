@@ -7,7 +7,7 @@ import os
 import sys
 import textwrap
 
-from kit import container, instance, verify
+from kit import container, instance, tls, verify
 from kit.checkout import INSTANCE_FILE, NAME, SSH_CONFIG, read_instance
 from kit.errors import KitError
 
@@ -31,7 +31,7 @@ def up() -> None:
     container.check_suite(suite)
     if provider == "auto":
         print("Provider: container (the one provider that this version has)")
-    instance.up(suite, sources)
+    instance.up(suite, sources, tls.settings_from_environment())
 
 
 def ensure() -> None:

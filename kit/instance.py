@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
+from typing import Any
 
 import yaml
 
-from kit import container
+from kit import container, tls
 from kit.checkout import (
     CACHE_DIR,
     INSTANCE_FILE,
@@ -32,12 +33,13 @@ ORIGINS = {
 }
 
 
-def up(suite: str, sources: str) -> None:
+def up(suite: str, sources: str, tls_settings: tls.Settings | None) -> None:
     """Create, start and provision this checkout's instance, and print its summary.
 
     Args:
         suite: Debian suite of the container.
         sources: ``auto``, or ``upstream`` to refuse the package of Webdis.
+        tls_settings: How browsers reach the edge; None for no edge and no TLS.
 
     Raises:
         KitError: A step failed; its log has been shown.
@@ -50,7 +52,7 @@ def up(suite: str, sources: str) -> None:
         variables = container.up(suite)
     with phases.phase("SSH"):
         _write_ssh_config(variables["instance_address"])
-        _write_inventory(variables)
+        _write_inventory(variables | tls.prepare(tls_settings, variables["instance_address"]))
         _wait_for_ssh()
     with phases.phase("provisioning"):
         recap = run_logged(
@@ -90,7 +92,7 @@ def _write_ssh_config(address: str) -> None:
     )
 
 
-def _write_inventory(variables: dict[str, str]) -> None:
+def _write_inventory(variables: dict[str, Any]) -> None:
     host = {
         "ansible_host": "server",  # the alias of ssh_config
         "ansible_ssh_common_args": f"-F '{SSH_CONFIG}'",
@@ -142,7 +144,7 @@ def _wait_for_ssh() -> None:
 
 def _journal() -> str:
     """Return the end of the services' journal, as far as the instance can be asked."""
-    return _ssh("journalctl -u redis -u webdis -n 20 --no-pager -o short-iso").stdout
+    return _ssh("journalctl -u redis -u webdis -u nginx -n 20 --no-pager -o short-iso").stdout
 
 
 def summary() -> None:
@@ -156,6 +158,14 @@ def summary() -> None:
     if instance["webdis"]["origin"] == "package":
         print("           It ignores its own access rules on WebSockets: the Redis user `webdis`,")
         print("           who may SUBSCRIBE and nothing else, is the wall.")
+    if instance["tls"]:
+        ca = tls.CA_FILE.relative_to(ROOT)
+        print(f"Trust:     {ca}, a CA that can vouch for this address alone.")
+        print("           Chromium:  certutil -d sql:$HOME/.pki/nssdb -A -n webdis-kit -t C,, \\")
+        print(f"                        -i {tls.CA_FILE}    (package libnss3-tools)")
+        print("           Firefox:   Settings, Certificates, View, Authorities, Import")
+        print(f"           curl:      --cacert {ca}")
+        print(f"Pages of:  {' '.join(instance['origins'])} may connect (ORIGINS=)")
     print("Next:      make demo | make verify | make test | make ssh | make destroy")
 
 
@@ -172,6 +182,6 @@ def destroy() -> None:
     INSTANCE_FILE.unlink(missing_ok=True)
     for path in (INVENTORY_FILE, SSH_CONFIG):
         path.unlink(missing_ok=True)
-    for folder in ("ssh", "secrets"):
+    for folder in ("ssh", "secrets", "tls"):
         shutil.rmtree(KIT_DIR / folder, ignore_errors=True)
     print(f"{NAME} is removed; the cache stays." if existed else "There was no instance.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import ssl
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -11,26 +12,71 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 from kit import container
+from kit import tls as certificates
 from kit.checkout import KIT_DIR, read_instance
 from kit.errors import KitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from websockets.sync.client import ClientConnection
+
 TIMEOUT_SECONDS = 10.0
 
 
 def publisher(instance: dict[str, Any]) -> redis.Redis:
     """Return a connection as the ``publisher`` user."""
-    entry = instance["redis"]
     password = (KIT_DIR / "secrets" / "redis_publisher").read_text(encoding="utf-8").strip()
+    return redis_as(instance, username=instance["redis"]["username"], password=password)
+
+
+def redis_as(instance: dict[str, Any], **credentials: Any) -> redis.Redis:  # noqa: ANN401  # as redis-py takes them
+    """Return a connection to the instance's Redis, by TLS where it has it.
+
+    Args:
+        instance: The content of ``.kit/instance.json``.
+        credentials: More keyword arguments of ``redis.Redis``: ``username``, ``password``.
+    """
+    entry = instance["redis"]
+    if entry["tls"]:
+        credentials |= {"ssl": True, "ssl_ca_certs": str(certificates.CA_FILE)}
     return redis.Redis(
         host=entry["host"],
         port=entry["port"],
-        username=entry["username"],
-        password=password,
         socket_timeout=TIMEOUT_SECONDS,
         socket_connect_timeout=TIMEOUT_SECONDS,
+        **credentials,
+    )
+
+
+def trust(instance: dict[str, Any]) -> ssl.SSLContext:
+    """Return what this host trusts, and the instance's own CA where it has one."""
+    context = ssl.create_default_context()
+    if instance["tls"]:
+        context.load_verify_locations(certificates.CA_FILE)
+    return context
+
+
+def websocket(instance: dict[str, Any], **options: Any) -> ClientConnection:  # noqa: ANN401  # as websockets takes them
+    """Return an open WebSocket, as a page that may connect would have.
+
+    Args:
+        instance: The content of ``.kit/instance.json``.
+        options: Override keyword arguments of ``websockets.sync.client.connect``.
+    """
+    # The package of Webdis hangs without an Origin.
+    origin = f"http://{instance['address']}"
+    if instance["tls"]:
+        origin = instance["origins"][0].removesuffix(":*")
+        options.setdefault("ssl", trust(instance))
+    return connect(
+        instance["webdis"]["url"],
+        **{
+            "origin": origin,
+            "open_timeout": TIMEOUT_SECONDS,
+            "close_timeout": 1,
+            **options,
+        },
     )
 
 
@@ -43,10 +89,7 @@ def redis_answers(instance: dict[str, Any]) -> str:
 
 def redis_refuses_strangers(instance: dict[str, Any]) -> str:
     """Nobody gets in without a password."""
-    entry = instance["redis"]
-    with redis.Redis(
-        host=entry["host"], port=entry["port"], socket_timeout=TIMEOUT_SECONDS
-    ) as stranger:
+    with redis_as(instance) as stranger:
         try:
             stranger.ping()
         except redis.AuthenticationError:
@@ -57,12 +100,7 @@ def redis_refuses_strangers(instance: dict[str, Any]) -> str:
 def message_arrives(instance: dict[str, Any]) -> str:
     """A message published to Redis comes out of the WebSocket."""
     channel = f"progress:{secrets.token_hex(16)}"
-    with connect(
-        instance["webdis"]["url"],
-        origin=f"http://{instance['address']}",  # type: ignore[arg-type]  # the package hangs without one
-        open_timeout=TIMEOUT_SECONDS,
-        close_timeout=1,
-    ) as socket:
+    with websocket(instance) as socket:
         socket.send(json.dumps(["SUBSCRIBE", channel]))
         expected: list[object] = ["subscribe", channel, 1]
         if (frame := json.loads(socket.recv(TIMEOUT_SECONDS))) != {"SUBSCRIBE": expected}:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from kit.checkout import KIT_DIR, SSH_CONFIG, read_instance
 from kit.errors import KitError
+from kit.tls import CA_FILE
 from kit.verify import publisher
 
 if TYPE_CHECKING:
@@ -48,3 +50,17 @@ def publisher_redis(instance: dict[str, Any]) -> Iterator[redis.Redis]:
 def secrets_dir() -> Path:
     """Return the folder of passwords."""
     return KIT_DIR / "secrets"
+
+
+@pytest.fixture(scope="session")
+def browser_home(instance: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a home folder whose Chromium trusts the instance's CA, where it has one."""
+    home = tmp_path_factory.mktemp("browser_home")
+    if instance["tls"]:
+        roots = home / ".pki" / "nssdb"
+        roots.mkdir(parents=True)
+        database = ["certutil", "-d", f"sql:{roots}"]
+        subprocess.run([*database, "-N", "--empty-password"], check=True)
+        added = ["-A", "-n", "webdis-kit", "-t", "C,,", "-i", str(CA_FILE)]
+        subprocess.run([*database, *added], check=True)
+    return home

@@ -57,11 +57,15 @@ def demo_url(instance, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def browser():
+def browser(browser_home):
     program = shutil.which("chromium")
     assert program, "chromium is missing; tests/install.sh installs it"
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        launched = playwright.chromium.launch(
+            executable_path=program,
+            args=["--no-sandbox"],
+            env={**os.environ, "HOME": str(browser_home)},
+        )
         yield launched
         launched.close()
 

@@ -7,6 +7,8 @@ import hashlib
 import pytest
 import redis
 
+from kit.verify import redis_as
+
 
 def test_runs_the_version_that_was_built(server, instance):
     pid = server.run("systemctl show -P MainPID redis").stdout.strip()
@@ -16,9 +18,8 @@ def test_runs_the_version_that_was_built(server, instance):
 
 
 def test_default_user_is_off(instance):
-    entry = instance["redis"]
     with (
-        redis.Redis(host=entry["host"], port=entry["port"]) as stranger,
+        redis_as(instance) as stranger,
         pytest.raises(redis.AuthenticationError),
     ):
         stranger.ping()
@@ -37,10 +38,8 @@ def test_publisher_keeps_to_progress(publisher_redis):
 
 
 def test_webdis_user_may_subscribe_and_nothing_else(instance, secrets_dir):
-    entry = instance["redis"]
-    with redis.Redis(
-        host=entry["host"],
-        port=entry["port"],
+    with redis_as(
+        instance,
         username="webdis",
         password=(secrets_dir / "redis_webdis").read_text().strip(),
         lib_name=None,
