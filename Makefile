@@ -1,10 +1,10 @@
 # webdis-kit: every entry point. Variables are passed on: make up SUITE=bookworm
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
-export PROVIDER SUITE SOURCES TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT
+export PROVIDER SUITE SOURCES TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT JSON QUICK
 KIT := .venv/bin/python -m kit
 
-.PHONY: help up down destroy status ip ssh verify demo test bench-up lint diagrams lock
+.PHONY: help up provision down destroy status ip ssh verify doctor demo test test-vm bench-up lint diagrams lock
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
@@ -14,6 +14,8 @@ help: ## list the targets
 
 up: .venv/ops.stamp ## create, start and provision the instance (PROVIDER= SUITE= SOURCES= TLS=1)
 	@$(KIT) up
+provision: .venv/ops.stamp ## provision the virtual machine; `vagrant up` ends with this
+	@$(KIT) provision
 down: .venv/ops.stamp ## stop the instance and keep it
 	@$(KIT) down
 destroy: .venv/ops.stamp ## remove the instance; ORPHANS=1: those of deleted checkouts
@@ -26,6 +28,8 @@ ssh: .venv/ops.stamp ## log in to the instance
 	@$(KIT) ssh
 verify: .venv/ops.stamp ## check the running instance, in seconds
 	@$(KIT) verify
+doctor: ## what each provider needs, and how to get it (JSON=1 for programs)
+	@python3 -m kit.doctor
 
 demo: .venv/ops.stamp .venv/demo.stamp ## run the Flask demo (HOST= PORT=)
 	@$(KIT) ensure
@@ -33,8 +37,9 @@ demo: .venv/ops.stamp .venv/demo.stamp ## run the Flask demo (HOST= PORT=)
 
 test: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## unit, server and browser tests; brings the instance up
 	@tests/install.sh
+	@tests/ruby/run.sh
 	@$(KIT) up
-	@.venv/bin/python -m pytest tests
+	@.venv/bin/python -m pytest tests --ignore tests/vm
 
 bench-up: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## seconds of make up: cold, cached, no-op; replaces the instance
 	@bench/up.sh

@@ -6,12 +6,14 @@ import argparse
 import os
 import sys
 import textwrap
+from pathlib import Path
 
-from kit import container, instance, tls, verify
-from kit.checkout import INSTANCE_FILE, NAME, SSH_CONFIG, read_instance
+from kit import container, instance, providers, tls, verify
+from kit.checkout import INSTANCE_FILE, KIT_DIR, NAME, SSH_CONFIG, read_instance
 from kit.errors import KitError
+from kit.progress import Phases
+from kit.vagrant import LAN_FILE, Vagrant, machine_on_the_lan
 
-PROVIDERS = ("auto", "container")
 SOURCES = ("auto", "upstream")
 
 
@@ -25,24 +27,45 @@ def _choice(variable: str, default: str, valid: tuple[str, ...]) -> str:
 
 def up() -> None:
     """Create what is missing, start it, provision it."""
-    provider = _choice("PROVIDER", "auto", PROVIDERS)
     sources = _choice("SOURCES", "auto", SOURCES)
-    suite = os.environ.get("SUITE") or "trixie"
-    container.check_suite(suite)
-    if provider == "auto":
-        print("Provider: container (the one provider that this version has)")
-    instance.up(suite, sources, tls.settings_from_environment())
+    container.chosen_suite()
+    tls_settings = tls.settings_from_environment()
+    instance.up(providers.choose(), sources, tls_settings)
 
 
 def ensure() -> None:
     """Bring the instance up unless it runs and has been provisioned."""
-    if container.pid() is None or not INSTANCE_FILE.exists():
+    if not providers.running() or not INSTANCE_FILE.exists():
         up()
+
+
+def provision() -> None:
+    """Provision the virtual machine that ``vagrant up`` has just started."""
+    sources = _choice("SOURCES", "auto", SOURCES)
+    provider = providers.current()
+    if not isinstance(provider, Vagrant):
+        raise KitError("There is no virtual machine in this checkout; `vagrant up` makes one.")
+    instance.provision(
+        provider, provider.machine(), sources, tls.settings_from_environment(), Phases()
+    )
+
+
+def local_inventory() -> None:
+    """Print the inventory of the machine that this runs on, where Ansible runs there too."""
+    lan = Path(LAN_FILE).read_text(encoding="utf-8")
+    machine = machine_on_the_lan("virtualbox", lan, Path("/nonexistent"))
+    connection = {
+        "ansible_connection": "local",
+        "kit_dir": str(KIT_DIR),
+        "kit_cache_dir": str(KIT_DIR / "cache"),
+    }
+    print(instance.inventory(machine, connection), end="")
 
 
 def down() -> None:
     """Stop the instance and keep it."""
-    stopped = container.down()
+    provider = providers.current()
+    stopped = provider is not None and provider.down()
     print(
         f"{NAME} is stopped; `make up` brings it back." if stopped else f"{NAME} was not running."
     )
@@ -73,6 +96,8 @@ def ssh() -> None:
 COMMANDS = {
     "up": up,
     "ensure": ensure,
+    "provision": provision,
+    "local-inventory": local_inventory,
     "down": down,
     "destroy": destroy,
     "status": instance.status,

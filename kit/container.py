@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import ipaddress
 import json
+import os
 import re
 import subprocess
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from kit.checkout import BRIDGE, CACHE_DIR, CHECKOUT_ID, NAME, ROOT, SSH_KEY
 from kit.errors import KitError
+from kit.machine import Machine
 from kit.progress import run_logged
 from kit.system import as_root, ensure_packages
 
@@ -170,58 +172,80 @@ def ssh_host_keys() -> list[str]:
     ]
 
 
-def check_suite(suite: str) -> None:
-    """Refuse a suite that the kit does not know.
+def chosen_suite() -> str:
+    """Return the suite that ``SUITE`` names, Debian 13 by default.
 
     Raises:
-        KitError: Always with the valid ones; exit code 2.
+        KitError: It is none that the kit knows; exit code 2.
     """
+    suite = os.environ.get("SUITE") or "trixie"
     if suite not in SUITES:
         valid = ", ".join(f"{name} ({system})" for name, system in SUITES.items())
         raise KitError(f"SUITE={suite} is not known; valid are: {valid}.", exit_code=2)
+    return suite
 
 
-def up(suite: str) -> dict[str, str]:
-    """Create and start this checkout's container.
+class Container:
+    """This checkout's container, as a provider."""
 
-    Args:
-        suite: A key of ``SUITES``.
+    name = "container"
 
-    Returns:
-        The inventory variables of the instance: provider, name, address, bridge, subnet.
+    def exists(self) -> bool:
+        """Tell whether this checkout has a container on record."""
+        return NAME in records()
 
-    Raises:
-        KitError: The host lacks something that the kit cannot install, or a step failed.
-    """
-    ensure_packages(PACKAGES)
-    record = claim_record(suite)
-    if not SSH_KEY.exists():
-        SSH_KEY.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        subprocess.run(
-            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", NAME, "-f", str(SSH_KEY)],
-            check=True,
+    def running(self) -> bool:
+        """Tell whether it runs."""
+        return pid() is not None
+
+    def up(self) -> Machine:
+        """Create and start this checkout's container, of the suite that ``SUITE`` names.
+
+        Returns:
+            The machine.
+
+        Raises:
+            KitError: The host lacks something that the kit cannot install, or a step failed.
+        """
+        suite = chosen_suite()
+        ensure_packages(PACKAGES)
+        record = claim_record(suite)
+        if not SSH_KEY.exists():
+            SSH_KEY.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            subprocess.run(
+                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", NAME, "-f", str(SSH_KEY)],
+                check=True,
+            )
+        if pid() is None:
+            key = SSH_KEY.with_suffix(".pub").read_text().strip()
+            _playbook(f"Container {NAME} ({SUITES[suite]})", "started", NAME, record, key)
+        return Machine(
+            provider=self.name,
+            name=NAME,
+            address=re.sub(r"0/24$", "2", record["subnet"]),
+            bridge=record["bridge"],
+            subnet=record["subnet"],
+            private_key=SSH_KEY,
+            host_keys=ssh_host_keys(),
         )
-    if pid() is None:
-        key = SSH_KEY.with_suffix(".pub").read_text().strip()
-        _playbook(f"Container {NAME} ({SUITES[suite]})", "started", NAME, record, key)
-    return {
-        "instance_provider": "container",
-        "instance_name": NAME,
-        "instance_address": re.sub(r"0/24$", "2", record["subnet"]),
-        "instance_bridge": record["bridge"],
-        "instance_subnet": record["subnet"],
-    }
+
+    def down(self) -> bool:
+        """Stop this checkout's container and keep it; tell whether it was running."""
+        if pid() is None:
+            return False
+        _playbook("Stopping the container", "stopped", NAME, records()[NAME])
+        return True
+
+    def destroy(self) -> bool:
+        """Remove this checkout's container and its files; tell whether there was one."""
+        return destroy(NAME)
+
+    def where_to_look(self) -> str:
+        """Return where the console of a container that lets nobody in is kept."""
+        return f"Its console is in {STATE_DIR / NAME / 'console.log'}."
 
 
-def down() -> bool:
-    """Stop this checkout's container and keep it; tell whether it was running."""
-    if pid() is None:
-        return False
-    _playbook("Stopping the container", "stopped", NAME, records()[NAME])
-    return True
-
-
-def destroy(name: str = NAME) -> bool:
+def destroy(name: str) -> bool:
     """Remove a container and its files; tell whether there was one."""
     record = records().get(name)
     if record is None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from kit import container, tls
+from kit import providers, tls
 from kit.checkout import (
     CACHE_DIR,
     INSTANCE_FILE,
@@ -18,12 +18,14 @@ from kit.checkout import (
     NAME,
     ROOT,
     SSH_CONFIG,
-    SSH_KEY,
     read_instance,
     write_private,
 )
 from kit.errors import KitError
 from kit.progress import Phases, run_logged
+
+if TYPE_CHECKING:
+    from kit.machine import Machine, Provider
 
 SSH_SECONDS = 60.0
 ORIGINS = {
@@ -33,11 +35,11 @@ ORIGINS = {
 }
 
 
-def up(suite: str, sources: str, tls_settings: tls.Settings | None) -> None:
+def up(provider: Provider, sources: str, tls_settings: tls.Settings | None) -> None:
     """Create, start and provision this checkout's instance, and print its summary.
 
     Args:
-        suite: Debian suite of the container.
+        provider: What makes the machine.
         sources: ``auto``, or ``upstream`` to refuse the package of Webdis.
         tls_settings: How browsers reach the edge; None for no edge and no TLS.
 
@@ -48,12 +50,34 @@ def up(suite: str, sources: str, tls_settings: tls.Settings | None) -> None:
     # Made by this user before root writes its part of the cache.
     (CACHE_DIR / "archives").mkdir(parents=True, exist_ok=True)
     phases = Phases()
-    with phases.phase("container"):
-        variables = container.up(suite)
+    with phases.phase(provider.name):
+        machine = provider.up()
+    provision(provider, machine, sources, tls_settings, phases)
+
+
+def provision(
+    provider: Provider,
+    machine: Machine,
+    sources: str,
+    tls_settings: tls.Settings | None,
+    phases: Phases,
+) -> None:
+    """Provision a running machine, and print the summary.
+
+    Args:
+        provider: What made the machine.
+        machine: The machine.
+        sources: ``auto``, or ``upstream`` to refuse the package of Webdis.
+        tls_settings: How browsers reach the edge; None for no edge and no TLS.
+        phases: Takes the seconds of each step.
+
+    Raises:
+        KitError: A step failed; its log has been shown.
+    """
     with phases.phase("SSH"):
-        _write_ssh_config(variables["instance_address"])
-        _write_inventory(variables | tls.prepare(tls_settings, variables["instance_address"]))
-        _wait_for_ssh()
+        _write_ssh_config(machine)
+        _write_inventory(machine, tls.prepare(tls_settings, machine.address))
+        _wait_for_ssh(provider)
     with phases.phase("provisioning"):
         recap = run_logged(
             "Provisioning",
@@ -76,15 +100,15 @@ def up(suite: str, sources: str, tls_settings: tls.Settings | None) -> None:
         print("Nothing had to be changed.")
 
 
-def _write_ssh_config(address: str) -> None:
-    known_hosts = "".join(f"{address} {key}\n" for key in container.ssh_host_keys())
+def _write_ssh_config(machine: Machine) -> None:
+    known_hosts = "".join(f"{machine.address} {key}\n" for key in machine.host_keys)
     write_private(KIT_DIR / "ssh" / "known_hosts", known_hosts)
     write_private(
         SSH_CONFIG,
         f"Host server\n"
-        f"  HostName {address}\n"
+        f"  HostName {machine.address}\n"
         f"  User root\n"
-        f'  IdentityFile "{SSH_KEY}"\n'
+        f'  IdentityFile "{machine.private_key}"\n'
         f"  IdentitiesOnly yes\n"
         f'  UserKnownHostsFile "{KIT_DIR / "ssh" / "known_hosts"}"\n'
         f"  StrictHostKeyChecking yes\n"
@@ -92,23 +116,36 @@ def _write_ssh_config(address: str) -> None:
     )
 
 
-def _write_inventory(variables: dict[str, Any]) -> None:
-    host = {
+def _write_inventory(machine: Machine, more: dict[str, Any]) -> None:
+    connection: dict[str, Any] = {
         "ansible_host": "server",  # the alias of ssh_config
         "ansible_ssh_common_args": f"-F '{SSH_CONFIG}'",
-        "ansible_python_interpreter": "/usr/bin/python3",
+    }
+    write_private(INVENTORY_FILE, inventory(machine, connection | more))
+
+
+def inventory(machine: Machine, variables: dict[str, Any]) -> str:
+    """Return the inventory of one machine that is primary and Webdis in one, as YAML.
+
+    Args:
+        machine: The machine.
+        variables: How Ansible reaches it, and what else the roles are told.
+    """
+    host = {
         **variables,
+        "ansible_python_interpreter": "/usr/bin/python3",
+        "instance_provider": machine.provider,
+        "instance_name": machine.name,
+        "instance_address": machine.address,
+        "instance_bridge": machine.bridge,
+        "instance_subnet": machine.subnet,
     }
-    inventory = {
-        "all": {
-            "children": {
-                "redis_primary": {"hosts": {"server": host}},
-                "redis_replicas": {"hosts": {}},
-                "webdis": {"hosts": {"server": None}},
-            }
-        }
+    groups = {
+        "redis_primary": {"hosts": {"server": host}},
+        "redis_replicas": {"hosts": {}},
+        "webdis": {"hosts": {"server": None}},
     }
-    write_private(INVENTORY_FILE, yaml.safe_dump(inventory, sort_keys=False))
+    return str(yaml.safe_dump({"all": {"children": groups}}, sort_keys=False))
 
 
 def _ssh(*command: str) -> subprocess.CompletedProcess[str]:
@@ -130,14 +167,13 @@ def _ssh(*command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _wait_for_ssh() -> None:
+def _wait_for_ssh(provider: Provider) -> None:
     deadline = time.monotonic() + SSH_SECONDS
     while (answer := _ssh("true")).returncode:
         if time.monotonic() > deadline:
             raise KitError(
                 f"{NAME} did not let us in by SSH within {SSH_SECONDS:.0f} s "
-                f"({answer.stderr.strip()}). Its console is in "
-                f"{container.STATE_DIR / NAME / 'console.log'}."
+                f"({answer.stderr.strip()}). {provider.where_to_look()}"
             )
         time.sleep(0.2)
 
@@ -171,14 +207,15 @@ def summary() -> None:
 
 def status() -> None:
     """Print the summary and whether the instance runs."""
-    state = "running" if container.pid() else "stopped; `make up` brings it back"
+    state = "running" if providers.running() else "stopped; `make up` brings it back"
     summary()
     print(f"State:     {state}")
 
 
 def destroy() -> None:
     """Remove the instance and what belongs to it below ``.kit``; keep the cache and logs."""
-    existed = container.destroy()
+    provider = providers.current()
+    existed = provider is not None and provider.destroy()
     INSTANCE_FILE.unlink(missing_ok=True)
     for path in (INVENTORY_FILE, SSH_CONFIG):
         path.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ import redis
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
-from kit import container
+from kit import providers
 from kit import tls as certificates
 from kit.checkout import KIT_DIR, read_instance
 from kit.errors import KitError
@@ -127,7 +127,7 @@ def verify() -> None:
         KitError: At least one failed.
     """
     instance = read_instance()
-    if instance["provider"] == "container" and container.pid() is None:
+    if not providers.running():
         raise KitError("The instance is stopped; `make up` brings it back.")
     failed = 0
     for subject, check in CHECKS:

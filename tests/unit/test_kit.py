@@ -26,7 +26,7 @@ def run_kit(command: str, **environment: str) -> subprocess.CompletedProcess[str
 
 @pytest.mark.parametrize(
     ("variable", "valid"),
-    [("PROVIDER", "container"), ("SUITE", "trixie"), ("SOURCES", "upstream")],
+    [("PROVIDER", "virtualbox, libvirt, container"), ("SUITE", "trixie"), ("SOURCES", "upstream")],
 )
 def test_unknown_choice_names_the_valid_ones(variable, valid):
     answer = run_kit("up", **{variable: "nonsense"})

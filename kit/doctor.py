@@ -1,0 +1,557 @@
+"""``make doctor``: what each provider needs, whether this host has it, how to get it.
+
+Runs before anything is installed, so it keeps to the standard library and to what Python
+3.8 understands, and asks this host without changing anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from kit.checkout import CACHE_DIR
+
+PYTHON = (3, 11)
+MEMORY_GIB = 2.0
+DISK_GIB = 10.0
+TIMEOUT_SECONDS = 4.0
+PROVIDERS = ("virtualbox", "libvirt", "container")  # the order of `auto`
+HOSTS = ("download.redis.io", "github.com", "vagrantcloud.com")
+COLUMNS = (8, 16)
+
+VAGRANT_SITE = "https://developer.hashicorp.com/vagrant/install"
+VIRTUALBOX_SITE = "https://www.virtualbox.org/wiki/Linux_Downloads"
+BRIDGE = "sudo nmcli connection add type bridge ifname br0, and the cable's interface as its port"
+# The command that gets a thing, by system. `other` is for everything else.
+COMMANDS = {
+    "Python": {
+        "debian": "sudo apt-get install python3 python3-venv",
+        "fedora": "sudo dnf install python3",
+        "macos": "brew install python",
+        "windows": "winget install Python.Python.3.13",
+        "other": "https://www.python.org/downloads/",
+    },
+    "Vagrant": {
+        "debian": f"sudo apt-get install vagrant (where apt has none: {VAGRANT_SITE})",
+        "fedora": f"sudo dnf install vagrant (where dnf has none: {VAGRANT_SITE})",
+        "macos": "brew install --cask vagrant",
+        "windows": "winget install Hashicorp.Vagrant",
+        "other": VAGRANT_SITE,
+    },
+    "VirtualBox": {
+        "debian": f"sudo apt-get install virtualbox (where apt has none: {VIRTUALBOX_SITE})",
+        "fedora": "sudo dnf install VirtualBox (of RPM Fusion, https://rpmfusion.org/)",
+        "macos": "brew install --cask virtualbox",
+        "windows": "winget install Oracle.VirtualBox",
+        "other": "https://www.virtualbox.org/wiki/Downloads",
+    },
+    "libvirt": {
+        "debian": (
+            "sudo apt-get install libvirt-daemon-system libvirt-clients qemu-system "
+            "&& sudo adduser $USER libvirt"
+        ),
+        "fedora": (
+            "sudo dnf install @virtualization && sudo systemctl enable --now libvirtd "
+            "&& sudo usermod -aG libvirt $USER"
+        ),
+        "other": "https://libvirt.org/, for Linux hosts",
+    },
+    "vagrant-libvirt": {
+        "debian": "sudo apt-get install vagrant-libvirt, or vagrant plugin install vagrant-libvirt",
+        "fedora": "sudo dnf install vagrant-libvirt, or vagrant plugin install vagrant-libvirt",
+        "other": "vagrant plugin install vagrant-libvirt",
+    },
+    "Linux bridge": {
+        "debian": f"{BRIDGE}; without NetworkManager: bridges: in netplan, or ifupdown",
+        "other": BRIDGE,
+    },
+    "systemd-nspawn": {
+        "debian": "make up installs systemd-container, mmdebstrap and nftables",
+        "other": "the container is for Debian and Ubuntu hosts; take a virtual machine",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked for.
+
+    Args:
+        name: What was looked for.
+        ok: Whether it was found, or is good enough.
+        found: What was found, or what is wrong.
+        command: What gets it on this system; empty where nothing has to be done.
+        blocks: ``tool`` or ``hardware`` where a provider cannot run without it, else empty.
+    """
+
+    name: str
+    ok: bool
+    found: str
+    command: str = ""
+    blocks: str = ""
+
+    def __str__(self) -> str:
+        """Return the sentence for an error message."""
+        return f"{self.name}: {self.found}." + (
+            f" To get it: {self.command}." if self.command else ""
+        )
+
+
+def system_name(os_release: str, kernel: str, system: str) -> str:
+    """Return ``debian``, ``fedora``, ``macos``, ``windows``, ``wsl`` or ``other``.
+
+    Args:
+        os_release: Content of /etc/os-release, or nothing.
+        kernel: ``platform.release()``.
+        system: ``platform.system()``.
+    """
+    if system in ("Darwin", "Windows"):
+        return "macos" if system == "Darwin" else "windows"
+    if "microsoft" in kernel.lower():
+        return "wsl"
+    fields = dict(re.findall(r'^(\w+)="?([^"\n]*)"?$', os_release, flags=re.MULTILINE))
+    family = f"{fields.get('ID', '')} {fields.get('ID_LIKE', '')}".split()
+    for name in ("debian", "fedora"):
+        if name in family or (name == "debian" and "ubuntu" in family):
+            return name
+    return "other"
+
+
+def this_system() -> str:
+    """Return what kind of system this host is."""
+    return system_name(_read("/etc/os-release"), platform.release(), platform.system())
+
+
+def virtualisation(cpuinfo: str, modules: str, *, kvm_usable: bool) -> tuple[bool, str]:
+    """Tell whether Linux has hardware virtualisation to offer, and what stands in the way.
+
+    Args:
+        cpuinfo: Content of /proc/cpuinfo.
+        modules: Content of /proc/modules.
+        kvm_usable: Whether /dev/kvm can be opened.
+    """
+    # ARM's cpuinfo has no such flag: there /dev/kvm alone tells.
+    x86 = re.search(r"^flags\s*:", cpuinfo, flags=re.MULTILINE)
+    if x86 and not re.search(r"^flags\s*:.*\b(vmx|svm)\b", cpuinfo, flags=re.MULTILINE):
+        return False, "off in the firmware, or this host is a virtual machine without it"
+    if kvm_usable:
+        return True, "on (/dev/kvm)"
+    if re.search(r"^kvm_(intel|amd) ", modules, flags=re.MULTILINE):
+        return False, "on, but /dev/kvm cannot be opened by this user (group kvm)"
+    return False, "on, but no kvm module is loaded"
+
+
+def kvm_in_use(modules: str) -> bool:
+    """Tell whether a machine runs on KVM, which VirtualBox cannot share the processor with.
+
+    Args:
+        modules: Content of /proc/modules: name, size, users of each.
+    """
+    match = re.search(r"^kvm_(?:intel|amd) \d+ (\d+)", modules, flags=re.MULTILINE)
+    return match is not None and int(match[1]) > 0
+
+
+def linux_bridges(addresses: str, routes: str) -> tuple[list[str], list[str]]:
+    """Return the interfaces of the default routes, and those of them that are bridges.
+
+    Args:
+        addresses: Output of ``ip -j -d address``.
+        routes: Output of ``ip -j -4 route show default``.
+    """
+    best = json.loads(routes or "[]")
+    lowest = min((route.get("metric", 0) for route in best), default=0)
+    devices = [
+        route["dev"] for route in best if route.get("metric", 0) == lowest and "dev" in route
+    ]
+    bridges = {
+        link["ifname"]
+        for link in json.loads(addresses or "[]")
+        if link.get("linkinfo", {}).get("info_kind") == "bridge"
+    }
+    return devices, [device for device in devices if device in bridges]
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _output(*command: str) -> str | None:
+    """Return a command's output, or None where it is missing or fails."""
+    try:
+        answer = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=30,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout if answer.returncode == 0 else None
+
+
+def _kvm_usable() -> bool:
+    return os.access("/dev/kvm", os.R_OK | os.W_OK)
+
+
+def _get(name: str) -> str:
+    system = this_system()
+    commands = COMMANDS[name]
+    if system == "wsl":
+        return (
+            f"in Windows' PowerShell: {commands['windows']}"
+            if "windows" in commands
+            else commands["other"]
+        )
+    return commands.get(system, commands["other"])
+
+
+def _tool(name: str, version: str | None) -> Check:
+    """Return the check of a program by the output of its version command."""
+    if version is None:
+        return Check(name, ok=False, found="not found", command=_get(name), blocks="tool")
+    return Check(
+        name, ok=True, found=version.strip().splitlines()[-1] if version.strip() else "found"
+    )
+
+
+def _vagrant() -> Check:
+    return _tool("Vagrant", _output("vagrant", "--version"))
+
+
+def _hardware() -> Check:
+    """Return the check of hardware virtualisation on this system."""
+    name, system = "virtualisation", this_system()
+    if system == "macos":
+        on = (_output("sysctl", "-n", "kern.hv_support") or "").strip() == "1"
+        return Check(name, on, "on" if on else "this Mac has none", blocks="" if on else "hardware")
+    if system == "windows":
+        answer = _output(
+            "powershell",
+            "-NoProfile",
+            "-Command",
+            "(Get-CimInstance Win32_ComputerSystem).HypervisorPresent",
+        )
+        if (answer or "").strip() == "True":
+            return Check(name, ok=True, found="on, in use by Hyper-V: VirtualBox works, but slowly")
+        answer = _output(
+            "powershell",
+            "-NoProfile",
+            "-Command",
+            "(Get-CimInstance Win32_Processor).VirtualizationFirmwareEnabled",
+        )
+        on = "True" in (answer or "")
+        return Check(
+            name,
+            on,
+            "on" if on else "off",
+            "" if on else "switch on VT-x or AMD-V in the firmware setup",
+            "" if on else "hardware",
+        )
+    ok, found = virtualisation(
+        _read("/proc/cpuinfo"), _read("/proc/modules"), kvm_usable=_kvm_usable()
+    )
+    command = ""
+    if not ok:
+        command = (
+            "sudo modprobe kvm_intel or kvm_amd"
+            if "module" in found
+            else "switch on VT-x or AMD-V in the firmware setup"
+        )
+        if "group" in found:
+            command = "sudo adduser $USER kvm"
+    return Check(name, ok, found, command, "" if ok else "hardware")
+
+
+def virtualbox() -> list[Check]:
+    """Return what a VirtualBox machine needs of this host."""
+    if this_system() == "wsl":
+        found = "a program of Windows: `vagrant up` in PowerShell, in a checkout on C:"
+        return [
+            Check("VirtualBox", ok=False, found=found, command=_get("VirtualBox"), blocks="tool")
+        ]
+    checks = [_vagrant(), _tool("VirtualBox", _output("VBoxManage", "--version"))]
+    hardware = _hardware()
+    checks.append(hardware)
+    if hardware.ok and kvm_in_use(_read("/proc/modules")):
+        command = "stop the machines of KVM, then sudo modprobe -r kvm_intel kvm_amd kvm"
+        checks.append(
+            Check(
+                "hypervisor",
+                ok=False,
+                found="KVM has the processor",
+                command=command,
+                blocks="hardware",
+            )
+        )
+    if checks[1].ok:
+        names = re.findall(
+            r"^Name:\s+(.+)$", _output("VBoxManage", "list", "bridgedifs") or "", flags=re.MULTILINE
+        )
+        found = ", ".join(names) or "VirtualBox finds no interface to bridge to"
+        checks.append(
+            Check(
+                "bridge to",
+                bool(names),
+                found,
+                "" if names else "plug in a cable",
+                "" if names else "hardware",
+            )
+        )
+    return checks
+
+
+def libvirt() -> list[Check]:
+    """Return what a libvirt machine needs of this host."""
+    if platform.system() != "Linux":
+        return [Check("libvirt", ok=False, found="only on Linux", blocks="tool")]
+    plugins = _output("vagrant", "plugin", "list", "--local") if shutil.which("vagrant") else None
+    plugins = (_output("vagrant", "plugin", "list") or "") if plugins is not None else ""
+    plugin = next(
+        (line for line in plugins.splitlines() if line.startswith("vagrant-libvirt")), None
+    )
+    daemon = _output("virsh", "--connect", "qemu:///system", "version", "--daemon")
+    checks = [_vagrant(), _tool("vagrant-libvirt", plugin), _tool("libvirt", daemon), _hardware()]
+    devices, bridges = linux_bridges(
+        _output("ip", "-j", "-d", "address") or "",
+        _output("ip", "-j", "-4", "route", "show", "default") or "",
+    )
+    if bridges:
+        checks.append(Check("Linux bridge", ok=True, found=", ".join(bridges)))
+    else:
+        found = f"the default route goes over {', '.join(devices) or 'nothing'}, which is no bridge"
+        checks.append(
+            Check(
+                "Linux bridge",
+                ok=False,
+                found=found,
+                command=_get("Linux bridge"),
+                blocks="hardware",
+            )
+        )
+    return checks
+
+
+def container() -> list[Check]:
+    """Return what a container needs of this host."""
+    if platform.system() != "Linux" or not shutil.which("apt-get"):
+        found = "this is no Debian or Ubuntu"
+        return [
+            Check(
+                "systemd-nspawn",
+                ok=False,
+                found=found,
+                command=_get("systemd-nspawn"),
+                blocks="tool",
+            )
+        ]
+    missing = [tool for tool in ("systemd-nspawn", "mmdebstrap", "nft") if not shutil.which(tool)]
+    found = f"not yet: {', '.join(missing)}" if missing else "found, with mmdebstrap and nftables"
+    checks = [
+        Check(
+            "systemd-nspawn",
+            ok=True,
+            found=found,
+            command=_get("systemd-nspawn") if missing else "",
+        )
+    ]
+    if os.geteuid() == 0:
+        checks.append(Check("root", ok=True, found="this is root"))
+    elif _output("sudo", "-n", "true") is not None:
+        checks.append(Check("root", ok=True, found="sudo asks nothing"))
+    else:
+        checks.append(
+            Check(
+                "root",
+                ok=False,
+                found="sudo would ask for a password",
+                command="sudo -v",
+                blocks="tool",
+            )
+        )
+    return checks
+
+
+def _reach(host: str) -> str:
+    try:
+        with socket.create_connection((host, 443), timeout=TIMEOUT_SECONDS):
+            return ""
+    except OSError as error:
+        return str(error)
+
+
+def _memory_gib() -> float:
+    if match := re.search(r"^MemAvailable:\s+(\d+) kB", _read("/proc/meminfo"), flags=re.MULTILINE):
+        return int(match[1]) / 1024**2
+    size = (_output("sysctl", "-n", "hw.memsize") or "").strip()  # macOS: all there is
+    return int(size) / 1024**3 if size.isdigit() else 0.0
+
+
+def _space_gib() -> float:
+    folder = CACHE_DIR
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free / 1024**3
+
+
+def _upstream() -> list[Check]:
+    checks = []
+    with ThreadPoolExecutor(len(HOSTS)) as pool:
+        for host, error in zip(HOSTS, pool.map(_reach, HOSTS)):  # noqa: B905  # `strict` came with 3.10
+            found = (
+                f"reached ({host})"
+                if not error
+                else f"{host} not reached ({error}); what is in the cache is used"
+            )
+            checks.append(Check("upstream", not error, found))
+    return checks
+
+
+def _name_server() -> Check:
+    try:
+        socket.getaddrinfo("deb.debian.org", 443)
+    except OSError as error:
+        return Check(
+            "name-server",
+            ok=False,
+            found=f"deb.debian.org is not resolved ({error})",
+            command="see /etc/resolv.conf",
+        )
+    return Check("name-server", ok=True, found="answers")
+
+
+def _demo_port() -> Check:
+    port = int(os.environ.get("PORT") or 5000)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            return Check(
+                "port",
+                ok=False,
+                found=f"{port}, the demo's: {error}",
+                command="make demo PORT=5001",
+            )
+    return Check("port", ok=True, found=f"{port}, the demo's, is free")
+
+
+def host() -> list[Check]:
+    """Return what all providers need of this host."""
+    python_ok = sys.version_info >= PYTHON
+    memory, disk = _memory_gib(), _space_gib()
+    cached = sorted(
+        file.name
+        for file in CACHE_DIR.glob("*/*")
+        if file.is_file() and not file.name.startswith(".")
+    )
+    return [
+        Check("system", ok=True, found=f"{this_system()}, {platform.machine()}"),
+        Check(
+            "Python",
+            python_ok,
+            platform.python_version(),
+            "" if python_ok else _get("Python"),
+            "" if python_ok else "tool",
+        ),
+        Check("memory", memory >= MEMORY_GIB, f"{memory:.1f} GiB free, {MEMORY_GIB:.0f} wanted"),
+        Check(
+            "disk", disk >= DISK_GIB, f"{disk:.1f} GiB free at {CACHE_DIR}, {DISK_GIB:.0f} wanted"
+        ),
+        _name_server(),
+        *_upstream(),
+        _demo_port(),
+        Check(
+            "cache",
+            ok=True,
+            found=", ".join(cached) or f"{CACHE_DIR} is empty: all will be downloaded",
+        ),
+    ]
+
+
+CHECKS = {"virtualbox": virtualbox, "libvirt": libvirt, "container": container}
+
+
+def obstacles(provider: str, *, hardware: bool) -> list[Check]:
+    """Return what keeps this host from running a provider.
+
+    Args:
+        provider: Its name.
+        hardware: Whether what a person may know better counts too: virtualisation, bridges.
+    """
+    return [
+        check
+        for check in CHECKS[provider]()
+        if not check.ok and (check.blocks == "tool" or (hardware and check.blocks == "hardware"))
+    ]
+
+
+def _line(check: Check) -> str:
+    state = "ok" if check.ok else "MISSING" if check.blocks else "note"
+    command = f"; {check.command}" if check.command and check.ok else ""
+    lines = [f"  {state:<{COLUMNS[0]}}{check.name:<{COLUMNS[1]}}{check.found}{command}"]
+    if check.command and not check.ok:
+        lines.append(f"{'':<{2 + sum(COLUMNS)}}-> {check.command}")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Print what was found; return 0 if at least one provider can run here, else 1."""
+    parser = argparse.ArgumentParser(prog="kit.doctor", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="for programs")
+    as_json = parser.parse_args().json or bool(os.environ.get("JSON"))
+    common = host()
+    checks = {name: CHECKS[name]() for name in PROVIDERS}
+    python_ok = all(check.ok for check in common if check.blocks)
+    runs = {
+        name: python_ok and all(check.ok or not check.blocks for check in found)
+        for name, found in checks.items()
+    }
+    choice = next((name for name in PROVIDERS if runs[name]), None)
+    if as_json:
+        providers = {
+            name: {"runs": runs[name], "checks": [asdict(check) for check in checks[name]]}
+            for name in PROVIDERS
+        }
+        print(
+            json.dumps(
+                {
+                    "choice": choice,
+                    "host": [asdict(check) for check in common],
+                    "providers": providers,
+                },
+                indent=2,
+            )
+        )
+        return 0 if choice else 1
+    print("This host")
+    for check in common:
+        print(_line(check))
+    for name in PROVIDERS:
+        print(f"{name}: {'can run here' if runs[name] else 'cannot run here'}")
+        for check in checks[name]:
+            print(_line(check))
+    print(
+        f"`make up` takes: {choice}"
+        if choice
+        else "No provider can run here: mend what is MISSING for one of them."
+    )
+    return 0 if choice else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""What every provider of machines offers, whatever it makes them with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A running machine with SSH at an address on a bridge.
+
+    Args:
+        provider: Name of what made it.
+        name: What it is called on this host.
+        address: Its IPv4 address, as this host and browsers on the LAN reach it.
+        bridge: The host's interface that its network card is on.
+        subnet: The network of that address, with prefix length.
+        private_key: File of the key that lets root in.
+        host_keys: Its public SSH host keys, read past the network that they protect.
+    """
+
+    provider: str
+    name: str
+    address: str
+    bridge: str
+    subnet: str
+    private_key: Path
+    host_keys: list[str]
+
+
+class Provider(Protocol):
+    """A way to get this checkout's machine."""
+
+    name: str
+
+    def exists(self) -> bool:
+        """Tell whether this checkout has a machine of this provider, running or not."""
+
+    def running(self) -> bool:
+        """Tell whether that machine runs."""
+
+    def up(self) -> Machine:
+        """Create the machine where it is missing, and start it."""
+
+    def down(self) -> bool:
+        """Stop the machine and keep it; tell whether it was running."""
+
+    def destroy(self) -> bool:
+        """Remove the machine; tell whether there was one."""
+
+    def where_to_look(self) -> str:
+        """Return a sentence that says where a machine that lets nobody in can be seen."""

@@ -1,0 +1,70 @@
+"""Which provider this checkout has its machine from, or would take."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from kit import doctor
+from kit.container import Container
+from kit.errors import KitError
+from kit.vagrant import Vagrant
+
+if TYPE_CHECKING:
+    from kit.machine import Provider
+
+# In the order in which `auto` tries them.
+PROVIDERS: dict[str, Provider] = {
+    "virtualbox": Vagrant("virtualbox"),
+    "libvirt": Vagrant("libvirt"),
+    "container": Container(),
+}
+
+
+def current() -> Provider | None:
+    """Return the provider that this checkout has a machine from, if any."""
+    return next((provider for provider in PROVIDERS.values() if provider.exists()), None)
+
+
+def running() -> bool:
+    """Tell whether this checkout's machine runs."""
+    provider = current()
+    return provider is not None and provider.running()
+
+
+def choose() -> Provider:
+    """Return the provider for ``make up``, as ``PROVIDER`` says, and print why.
+
+    Raises:
+        KitError: The name is not known, this host lacks what it takes, or the checkout
+            has a machine of another provider.
+    """
+    wanted = os.environ.get("PROVIDER") or "auto"
+    if wanted != "auto" and wanted not in PROVIDERS:
+        valid = ", ".join(["auto", *PROVIDERS])
+        raise KitError(f"PROVIDER={wanted} is not known; valid are: {valid}.", 2)
+    existing = current()
+    if existing:
+        if wanted not in ("auto", existing.name):
+            raise KitError(
+                f"This checkout has a machine from {existing.name}; `make destroy` it before "
+                f"`make up PROVIDER={wanted}`.",
+                2,
+            )
+        print(f"Provider: {existing.name}, which this checkout's machine is from")
+        return existing
+    if wanted != "auto":
+        if obstacles := doctor.obstacles(wanted, hardware=False):
+            raise KitError(f"{wanted} cannot run here: " + " ".join(map(str, obstacles)))
+        return PROVIDERS[wanted]
+    passed_over: list[str] = []
+    for name, provider in PROVIDERS.items():
+        obstacles = doctor.obstacles(name, hardware=True)
+        if not obstacles:
+            why = f" ({'; '.join(passed_over)})" if passed_over else ""
+            print(f"Provider: {name}{why}")
+            return provider
+        passed_over.append(f"{name}: {obstacles[0].found}")
+    raise KitError(
+        "No provider can run here; `make doctor` says what is missing and how to get it."
+    )

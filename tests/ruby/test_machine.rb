@@ -1,0 +1,88 @@
+# frozen_string_literal: true
+
+require "captured"
+require "tmpdir"
+
+# What follows from the settings and from the host.
+class TestMachine < Minitest::Test
+  include Captured
+
+  def setup
+    @root = Dir.mktmpdir
+    FileUtils.mkdir_p("#{@root}/vagrant")
+    FileUtils.cp("vagrant/settings.yml", "#{@root}/vagrant/")
+  end
+
+  def teardown
+    FileUtils.remove_entry(@root)
+  end
+
+  def machine(os: "linux-gnu", **environment)
+    host = bridges(os, "VBoxManage list bridgedifs" => "linux_bridgedifs.txt",
+                       "ip route show default" => "linux_routes.json")
+    Kit::Machine.new(@root, environment: environment.transform_keys(&:to_s), bridges: host)
+  end
+
+  def test_fixed_address_gets_the_bridges_prefix
+    one = machine(KIT_VM_ADDRESS: "192.168.178.50")
+    assert_includes one.lan_arguments(one.bridge(:virtualbox)), "192.168.178.50/24"
+  end
+
+  def test_fixed_address_must_be_a_free_one_of_the_bridges_subnet
+    %w[192.168.1.50 192.168.178.0 192.168.178.255 192.168.178.20].each do |address|
+      text = mistake { machine(KIT_VM_ADDRESS: address).bridge(:virtualbox) }
+      assert_includes text, address
+      assert_includes text, "between 192.168.178.0 and 192.168.178.255 (/24)"
+    end
+  end
+
+  def test_wifi_is_warned_about
+    _, warning = capture_io { machine(KIT_VM_BRIDGE: "wlp4s0").bridge(:virtualbox) }
+    assert_match(/wlp4s0 is Wi-Fi: many access points/, warning)
+    assert_silent { machine.bridge(:virtualbox) }
+  end
+
+  def test_mac_is_kept_and_of_local_making
+    first = machine.mac
+    assert_match(/\A02574B\h{6}\z/, first)
+    assert_equal first, machine.mac
+    assert_equal "525400ABCDEF", machine(KIT_VM_MAC: "52:54:00:ab:cd:ef").mac
+  end
+
+  def test_box_is_pinned_for_each_provider_and_architecture
+    assert_equal({ box: "bento/ubuntu-24.04", box_version: "202510.26.0", box_architecture: "arm64" },
+                 machine.box("virtualbox", "2.4.9", "arm64"))
+    %w[virtualbox libvirt].product(%w[x86_64 aarch64]).each do |provider, cpu|
+      assert_match(/\A\d{6,8}\.\d+\.0\z/, machine.box(provider, "2.4.0", cpu)[:box_version])
+    end
+  end
+
+  def test_older_vagrant_is_given_the_architectures_own_address
+    box = machine.box("libvirt", "2.3.4", "x86_64")
+    assert_equal "bento/ubuntu-24.04-202502.21.0-amd64", box[:box]
+    assert_equal "https://vagrantcloud.com/bento/boxes/ubuntu-24.04/versions/202502.21.0/" \
+                 "providers/libvirt/amd64/vagrant.box", box[:box_url]
+    refute_includes box, :box_version
+  end
+
+  def test_own_box
+    assert_equal({ box: "mine" }, machine(KIT_VM_BOX: "mine").box("libvirt", "2.3.4"))
+  end
+
+  def test_provider_is_the_named_the_existing_or_the_one_whose_program_is_there
+    assert_equal "libvirt", machine.provider(%w[up --provider=libvirt])
+    assert_equal "libvirt", machine(VAGRANT_DEFAULT_PROVIDER: "libvirt").provider(%w[up])
+    assert_equal "libvirt", machine.provider(%w[up]), "no VBoxManage here"
+    assert_includes mistake { machine.provider(%w[up --provider vmware]) }, "valid are: virtualbox, libvirt"
+    FileUtils.mkdir_p("#{@root}/.vagrant/machines/default/virtualbox")
+    FileUtils.touch("#{@root}/.vagrant/machines/default/virtualbox/id")
+    assert_equal "virtualbox", machine.provider(%w[halt])
+  end
+
+  def test_ansible_runs_in_the_guest_on_windows
+    assert_equal "guest", machine(os: "mingw32").ansible
+    assert_equal "host", machine.ansible
+    assert_equal "later", machine(KIT_ANSIBLE: "later").ansible
+    assert_includes mistake { machine(KIT_ANSIBLE: "here").ansible }, "valid are: host, guest, later"
+  end
+end

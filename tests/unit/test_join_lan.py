@@ -1,0 +1,73 @@
+"""What the script in the VM makes of what it finds there."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+
+from kit.checkout import ROOT
+from kit.vagrant import identity_file
+
+_spec = importlib.util.spec_from_file_location("join_lan", ROOT / "vagrant/guest/join_lan.py")
+join_lan = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(join_lan)
+
+LAN_MAC = "02:57:4b:aa:bb:cc"
+NAT = {
+    "ifname": "eth0",
+    "address": "08:00:27:11:22:33",
+    "addr_info": [
+        {
+            "family": "inet",
+            "local": "10.0.2.15",
+            "prefixlen": 24,
+            "scope": "global",
+            "dynamic": True,
+        }
+    ],
+}
+LAN = {
+    "ifname": "eth1",
+    "address": "02:57:4B:AA:BB:CC",
+    "addr_info": [
+        {"family": "inet", "local": "192.168.178.50", "prefixlen": 24, "scope": "global"}
+    ],
+}
+LAN_WAITING = {**LAN, "addr_info": []}
+LAN_LINK_LOCAL = {
+    **LAN,
+    "addr_info": [{"family": "inet", "local": "169.254.3.4", "prefixlen": 16, "scope": "link"}],
+}
+
+
+def test_address_is_the_bridged_cards_whatever_the_order():
+    for links in ([NAT, LAN], [LAN, NAT]):
+        assert join_lan.lan_address(json.dumps(links), LAN_MAC) == "192.168.178.50/24"
+
+
+def test_nats_address_is_never_taken():
+    for links in ([NAT], [NAT, LAN_WAITING], [NAT, LAN_LINK_LOCAL]):
+        assert join_lan.lan_address(json.dumps(links), LAN_MAC) is None
+
+
+def test_both_public_keys_of_vagrant_go_and_no_other():
+    content = (
+        "ssh-rsa AAAAB3NzaC1yc2EAAAABIwAA vagrant insecure public key\n"
+        "ssh-ed25519 AAAAC3NzaC1lZDI1 vagrant insecure public key\n"
+        "ssh-ed25519 AAAAC3Own vagrant\n"
+    )
+    assert join_lan.without_public_keys(content) == "ssh-ed25519 AAAAC3Own vagrant\n"
+
+
+def test_network_unit_is_dhcp_or_the_fixed_address():
+    assert "DHCP=ipv4" in join_lan.network_unit(LAN_MAC, "dhcp")
+    fixed = join_lan.network_unit(LAN_MAC, "192.168.178.50/24")
+    assert "Address=192.168.178.50/24" in fixed
+    assert "DHCP=" not in fixed
+    assert f"MACAddress={LAN_MAC}" in fixed
+
+
+def test_identity_file_of_vagrants_ssh_config():
+    for line in ("  IdentityFile /a/private_key", '  IdentityFile "/a b/private_key"'):
+        config = f"Host default\n  HostName 127.0.0.1\n{line}\n"
+        assert identity_file(config).name == "private_key"

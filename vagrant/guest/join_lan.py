@@ -1,0 +1,177 @@
+#!/usr/bin/env python3
+"""Run in the VM, as root: close what the LAN must not find open, then join the LAN.
+
+Vagrant talks to the VM over a network of its own (NAT) that the LAN cannot reach. The
+second network card, known by its hardware address, stays down until nobody can log in
+with Vagrant's public key or with a password. Then it comes up, and the address that it
+gets is written to /etc/webdis-kit/lan.json, with what the host needs to trust this VM.
+
+Needs nothing but the standard library of Python 3.9 and systemd-networkd.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+LAN_FILE = Path("/etc/webdis-kit/lan.json")
+SSHD_FILE = Path("/etc/ssh/sshd_config.d/00-webdis-kit.conf")
+NETWORK_FILE = Path("/etc/systemd/network/05-webdis-kit-lan.network")
+# Both of Vagrant's public keys end with this comment (github.com/hashicorp/vagrant, keys/).
+PUBLIC_KEY_COMMENT = "vagrant insecure public key"
+WANTED = {
+    "passwordauthentication": "no",
+    "kbdinteractiveauthentication": "no",
+    "permitrootlogin": "without-password",
+}
+
+
+class LanError(Exception):
+    """Something to tell the person at the keyboard."""
+
+
+def run(*command: str) -> str:
+    """Return a command's output; its failure is a mistake that says what it said."""
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        raise LanError(f"{' '.join(command)} failed in the VM: {answer.stderr.strip()}")
+    return answer.stdout
+
+
+def without_public_keys(content: str) -> str:
+    """Return an authorized_keys file without the keys whose other half everybody has."""
+    return "".join(
+        line for line in content.splitlines(keepends=True) if PUBLIC_KEY_COMMENT not in line
+    )
+
+
+def close_ssh() -> None:
+    """Keys only, none of them public; root by the key that Vagrant made for this VM."""
+    own = Path("/home/vagrant/.ssh/authorized_keys")
+    keys = without_public_keys(own.read_text(encoding="utf-8"))
+    if not keys.strip():
+        raise LanError(
+            "Vagrant has not put a key of its own in place of its public one, so this VM stays "
+            "off the LAN; keep config.ssh.insert_key = true, then `vagrant destroy` and `up`."
+        )
+    for file in (own, *Path("/home").glob("*/.ssh/authorized_keys*")):
+        file.write_text(without_public_keys(file.read_text(encoding="utf-8")), encoding="utf-8")
+    root = Path("/root/.ssh/authorized_keys")
+    root.parent.mkdir(mode=0o700, exist_ok=True)
+    root.write_text(keys, encoding="utf-8")
+    root.chmod(0o600)
+
+    # The first value that sshd reads counts, hence the name that sorts first.
+    SSHD_FILE.write_text(
+        "PasswordAuthentication no\n"
+        "KbdInteractiveAuthentication no\n"
+        "PermitRootLogin prohibit-password\n",
+        encoding="utf-8",
+    )
+    run("systemctl", "reload-or-restart", "ssh")
+    effective = dict(line.split(" ", 1) for line in run("sshd", "-T").splitlines() if " " in line)
+    for option, value in WANTED.items():
+        if effective.get(option) != value:
+            raise LanError(f"sshd still has {option} {effective.get(option)}; see {SSHD_FILE}.")
+
+
+def network_unit(mac: str, address: str) -> str:
+    """Return the .network file of the LAN's card.
+
+    Args:
+        mac: Hardware address, with colons.
+        address: ``dhcp``, or an address with its prefix length.
+    """
+    if address == "dhcp":
+        source = "DHCP=ipv4\n"
+    else:
+        source = f"[Address]\nAddress={address}\nDuplicateAddressDetection=ipv4\n"
+    # Vagrant's network keeps the default route: it works where the LAN has none.
+    return (
+        f"[Match]\nMACAddress={mac}\n\n"
+        "[Network]\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
+        f"{source}\n"
+        "[DHCPv4]\nRouteMetric=2048\nUseHostname=no\n"
+    )
+
+
+def lan_address(ip_json: str, mac: str) -> str | None:
+    """Return the bridged card's address with prefix length, or None while it has none.
+
+    Args:
+        ip_json: Output of ``ip -j -4 address show``.
+        mac: Hardware address of the card. The card of Vagrant's NAT, whose address
+            (VirtualBox: 10.0.2.15) every VM of the world shares, has another.
+    """
+    for link in json.loads(ip_json):
+        if link.get("address", "").lower() == mac.lower():
+            for inet in link.get("addr_info", []):
+                if inet.get("family") == "inet" and inet.get("scope") == "global":
+                    return f"{inet['local']}/{inet['prefixlen']}"
+    return None
+
+
+def wait_for_address(mac: str, address: str, bridge: str, seconds: float) -> str:
+    """Return the address once there is one."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = lan_address(run("ip", "-j", "-4", "address", "show"), mac)
+        if found:
+            return found
+        time.sleep(0.5)
+    if address == "dhcp":
+        raise LanError(
+            f"No DHCP server answered on {bridge} within {seconds:.0f} s. Look at: is that the "
+            f"interface to your LAN (bridge: in vagrant/settings.yml); is it Wi-Fi, where many "
+            f"access points pass on no second card; does the router hand out addresses and admit "
+            f"{mac}. `address: 192.168.x.y` in vagrant/settings.local.yml does without DHCP."
+        )
+    raise LanError(f"{address} was not taken on {bridge}: another machine answers for it.")
+
+
+def main() -> None:
+    """Close, join, write down."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--mac", required=True, help="twelve digits")
+    parser.add_argument("--bridge", required=True, help="the host's name for the interface")
+    parser.add_argument("--address", required=True, help="dhcp, or ADDRESS/PREFIX")
+    parser.add_argument("--seconds", type=float, required=True, help="to wait for an address")
+    options = parser.parse_args()
+    mac = ":".join(options.mac[at : at + 2] for at in range(0, 12, 2)).lower()
+
+    close_ssh()
+    print("SSH: keys only, Vagrant's public key is refused. Joining the LAN.", flush=True)
+    NETWORK_FILE.write_text(network_unit(mac, options.address), encoding="utf-8")
+    run("networkctl", "reload")
+    found = wait_for_address(mac, options.address, options.bridge, options.seconds)
+
+    interface = ipaddress.IPv4Interface(found)
+    host_keys = [
+        " ".join(file.read_text(encoding="utf-8").split()[:2])
+        for file in sorted(Path("/etc/ssh").glob("ssh_host_*_key.pub"))
+    ]
+    LAN_FILE.parent.mkdir(mode=0o755, exist_ok=True)
+    LAN_FILE.write_text(
+        json.dumps(
+            {
+                "address": str(interface.ip),
+                "subnet": str(interface.network),
+                "bridge": options.bridge,
+                "host_keys": host_keys,
+            }
+        ),
+        encoding="utf-8",
+    )
+    print(f"Address on the LAN: {interface.ip}", flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except LanError as error:
+        sys.exit(f"Error: {error}")

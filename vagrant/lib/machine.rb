@@ -1,0 +1,132 @@
+# frozen_string_literal: true
+
+require "fileutils"
+require "rbconfig"
+require "securerandom"
+
+require_relative "bridge"
+require_relative "settings"
+
+module Kit
+  # What the Vagrantfile asks: the settings, and what follows from them and from this host.
+  class Machine
+    # Debian 12's Vagrant (2.3) takes any architecture's box; 2.4 knows architectures.
+    KNOWS_ARCHITECTURES = "2.4"
+    PROVIDERS = %w[virtualbox libvirt].freeze
+
+    attr_reader :settings
+
+    def initialize(root, environment: ENV, bridges: Bridges.new)
+      @root = root
+      @environment = environment
+      @bridges = bridges
+      @settings = Settings.new(root, environment)
+    end
+
+    # Returns the provider that Vagrant is going to take: it would not say before it has
+    # read the Vagrantfile to its end.
+    def provider(arguments)
+      named = arguments.join(" ")[/--provider[ =](\S+)/, 1] || existing || @environment["VAGRANT_DEFAULT_PROVIDER"]
+      return @bridges.virtualbox? ? "virtualbox" : "libvirt" if named.to_s.empty?
+      return named if PROVIDERS.include?(named)
+
+      raise Mistake, "The provider #{named} is not known; valid are: #{PROVIDERS.join(', ')}."
+    end
+
+    # Returns what config.vm.network takes to put a card on the bridge.
+    def network(provider, bridge)
+      provider == "virtualbox" ? { bridge: bridge.name } : { dev: bridge.name, type: "bridge", mode: "bridge" }
+    end
+
+    # Returns what config.vm.synced_folder takes. libvirt's own way, NFS, would ask for a password.
+    def synced_folder(provider)
+      provider == "virtualbox" ? {} : { type: "rsync", rsync__exclude: %w[.git/ .kit/ .venv/ node_modules/] }
+    end
+
+    # Returns the Bridge for a provider after checking that the settings fit to it.
+    def bridge(provider)
+      bridge = @bridges.public_send(provider, settings["bridge"])
+      check_address(bridge)
+      warn "Warning: #{format(Bridges::WIFI, bridge.name)}" if bridge.wireless
+      bridge
+    end
+
+    # Returns what config.vm takes for the box, by attribute.
+    def box(provider, vagrant_version, cpu = RbConfig::CONFIG["host_cpu"])
+      return own_box unless settings["box"].empty?
+
+      architecture = cpu.match?(/arm64|aarch64/) ? "arm64" : "amd64"
+      name, version = settings["boxes"].dig(provider, architecture).values_at("name", "version")
+      if Gem::Version.new(vagrant_version) >= Gem::Version.new(KNOWS_ARCHITECTURES)
+        return { box: name, box_version: version, box_architecture: architecture }
+      end
+
+      owner, short = name.split("/")
+      # A box that comes from a URL has no version of its own: its name has to carry it.
+      { box: "#{name}-#{version}-#{architecture}",
+        box_url: "https://vagrantcloud.com/#{owner}/boxes/#{short}/versions/#{version}/" \
+                 "providers/#{provider}/#{architecture}/vagrant.box" }
+    end
+
+    # Returns the bridged network card's address as twelve digits. A random one is written
+    # down, so that a DHCP server knows the machine again; one that followed from the
+    # checkout's path would meet itself on a colleague's machine.
+    def mac
+      return settings["mac"].delete(":-").upcase unless settings["mac"].empty?
+
+      file = File.join(@root, ".kit", "mac")
+      unless File.exist?(file)
+        FileUtils.mkdir_p(File.dirname(file), mode: 0o700)
+        # 02: an address of local making, which belongs to no manufacturer.
+        File.write(file, "02574B#{SecureRandom.hex(3).upcase}\n")
+      end
+      File.read(file).strip
+    end
+
+    # Returns what vagrant/guest/join_lan.py is called with.
+    def lan_arguments(bridge)
+      fixed = settings["address"] == "dhcp" ? "dhcp" : "#{settings['address']}/#{bridge.subnet.prefix}"
+      ["--mac", mac, "--bridge", bridge.name, "--address", fixed, "--seconds", settings["dhcp_seconds"].to_s]
+    end
+
+    # Tells whether Ansible runs on this host; else it runs in the VM. KIT_ANSIBLE decides,
+    # `make up` sets it to `later` because it provisions itself.
+    def ansible
+      choice = @environment["KIT_ANSIBLE"].to_s
+      return choice if %w[host guest later].include?(choice)
+      raise Mistake, "KIT_ANSIBLE=#{choice} is not known; valid are: host, guest, later." unless choice.empty?
+
+      @bridges.windows? || !on_path?("make") || !on_path?("python3") ? "guest" : "host"
+    end
+
+    private
+
+    def existing
+      PROVIDERS.find { |name| File.exist?(File.join(@root, ".vagrant/machines/default", name, "id")) }
+    end
+
+    def own_box
+      version = settings["box_version"]
+      { box: settings["box"] }.merge(version.empty? ? {} : { box_version: version })
+    end
+
+    def on_path?(program)
+      ENV["PATH"].split(File::PATH_SEPARATOR).any? { |folder| File.executable?(File.join(folder, program)) }
+    end
+
+    def check_address(bridge)
+      return if settings["address"] == "dhcp"
+
+      address = IPAddr.new(settings["address"])
+      unless bridge.subnet
+        raise Mistake, "address: #{address} cannot be used: this host has no address on #{bridge.name}, " \
+                       "so its subnet is not known; use `address: dhcp`."
+      end
+      ends = bridge.subnet.to_range.then { |range| [range.first, range.last] }
+      return if bridge.subnet.include?(address) && !ends.include?(address) && address.to_s != bridge.address
+
+      raise Mistake, "address: #{address} is not a free address of #{bridge.name}: it takes one between " \
+                     "#{ends.first} and #{ends.last} (/#{bridge.subnet.prefix}), and not this host's #{bridge.address}."
+    end
+  end
+end
