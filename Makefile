@@ -4,7 +4,7 @@ SHELL := /bin/sh
 export PROVIDER SUITE SOURCES TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT JSON QUICK
 KIT := .venv/bin/python -m kit
 
-.PHONY: help up provision down destroy status ip ssh verify doctor demo test test-vm bench-up lint diagrams lock
+.PHONY: help up provision down destroy status ip ssh verify doctor demo test test-vm bench-up bench-publisher lint diagrams lock
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
@@ -43,6 +43,10 @@ test: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## unit, server and brow
 
 bench-up: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## seconds of make up: cold, cached, no-op; replaces the instance
 	@bench/up.sh
+
+bench-publisher: .venv/ops.stamp .venv/demo.stamp ## what a message costs against a bare PUBLISH
+	@$(KIT) ensure
+	@.venv/bin/python -m bench.publisher
 
 lint: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## ruff, mypy, ansible-lint, yamllint
 	.venv/bin/ruff check .

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import redis
 from flask import Blueprint, current_app, jsonify, redirect, render_template, request, url_for
 
-from demo_app.progress import Progress, events_after, last_sequence
+from demo_app.progress import Progress, events_after, position
 
 if TYPE_CHECKING:
     from flask import Response
@@ -42,11 +42,11 @@ def index() -> BaseResponse:
 def test_msg() -> str:
     """Show the page with the Run button."""
     with connect() as connection:
-        after = last_sequence(connection, LESSON_CHANNEL)
+        start = position(connection, LESSON_CHANNEL)
     return render_template(
         "test_msg.html",
         channel=LESSON_CHANNEL,
-        after=after,
+        start=start,
         webdis_url=current_app.config["WEBDIS_URL"],
     )
 

@@ -3,56 +3,436 @@
 from __future__ import annotations
 
 import json
-import secrets
+import os
+import re
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 
-from demo_app.progress import MAX_TEXT_CHARACTERS, Progress, events_after, last_sequence
+from demo_app import progress as module
+from demo_app.progress import (
+    MAX_PAYLOAD_BYTES,
+    CancelledError,
+    EndedError,
+    NotSentError,
+    Progress,
+    events_after,
+    position,
+)
+from kit.checkout import ROOT
+from kit.verify import publisher, redis_as, websocket
+
+
+def all_events(connection, channel):
+    events = []
+    while answer := events_after(connection, channel, events[-1]["seq"] if events else 0):
+        events += answer
+    return events
+
+
+def texts(connection, channel):
+    return [event["text"] for event in all_events(connection, channel)]
+
+
+def sequence(connection, channel):
+    return [event["seq"] for event in all_events(connection, channel)]
+
+
+PUBLISH = """
+import sys
+from demo_app.progress import Progress
+from kit.checkout import read_instance
 from kit.verify import publisher
 
+channel, name, count = sys.argv[1:]
+with publisher(read_instance()) as connection:
+    progress = Progress(connection, channel)
+    for number in range(int(count)):
+        progress.message(f"{name} {number}")
+"""
 
-@pytest.fixture
-def channel():
-    return f"progress:{secrets.token_hex(16)}"
+
+def test_two_processes_make_one_contiguous_sequence(publisher_redis, channel):
+    count = 2000
+    processes = [
+        subprocess.Popen([sys.executable, "-c", PUBLISH, channel, name, str(count)], cwd=ROOT)
+        for name in ("a", "b")
+    ]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    events = all_events(publisher_redis, channel)
+    assert [event["seq"] for event in events] == list(range(1, 2 * count + 1))
+    assert position(publisher_redis, channel) == (events[0]["epoch"], 2 * count)
+    for name in ("a", "b"):
+        own = [event["text"] for event in events if event["text"].startswith(name)]
+        assert own == [f"{name} {number}" for number in range(count)]
 
 
-def test_two_connections_make_one_contiguous_sequence(instance, publisher_redis, channel):
+def test_threads_share_a_publisher(publisher_redis, channel):
+    progress = Progress(publisher_redis, channel)
+
     def publish():
-        with publisher(instance) as connection:
-            progress = Progress(connection, channel)
-            for number in range(200):
-                progress.message(str(number))
+        for _ in range(200):
+            progress.message("x")
 
-    threads = [threading.Thread(target=publish) for _ in range(2)]
+    threads = [threading.Thread(target=publish) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    events = events_after(publisher_redis, channel, 0)
-    assert [event["seq"] for event in events] == list(range(1, 401))
-    assert last_sequence(publisher_redis, channel) == 400
+    assert sequence(publisher_redis, channel) == list(range(1, 801))
 
 
-def test_replay_starts_after_the_number_asked_for(publisher_redis, channel):
+def test_a_forked_child_publishes_for_itself(publisher_redis, channel):
     progress = Progress(publisher_redis, channel)
-    for text in ("a", "b", "c"):
-        progress.message(text)
-    assert [event["text"] for event in events_after(publisher_redis, channel, 1)] == ["b", "c"]
-    assert events_after(publisher_redis, channel, 3) == []
+    progress.message("before")
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            progress.message("child 1")
+            progress.message("child 2")
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    progress.message("parent 1")
+    progress.message("parent 2")
+    assert texts(publisher_redis, channel) == [
+        "before",
+        "child 1",
+        "child 2",
+        "parent 1",
+        "parent 2",
+    ]
 
 
-@pytest.mark.parametrize("text", ["\0", "\ud800", "x" * 1_000_000, "\N{PILE OF POO}" * 9000])
-def test_any_text_is_published_small_and_ascii(publisher_redis, channel, text):
+def test_lost_answers_double_nothing_and_lost_requests_lose_nothing(
+    instance, publisher_redis, lossy_redis, lossy_proxy, channel
+):
+    expected = [str(number) for number in range(60)]
+    with websocket(instance) as socket:
+        socket.send(json.dumps(["SUBSCRIBE", channel]))
+        socket.recv(10)
+        progress = Progress(lossy_redis, channel)
+        numbers = []
+        for text in expected:
+            lossy_proxy.plan = ["cut", "drop", "cut"] if int(text) % 3 else ["pass"]
+            numbers.append(progress.message(text))
+        pushed = [json.loads(json.loads(socket.recv(10))["SUBSCRIBE"][2]) for _ in expected]
+        # A doubled message would be next, before this one.
+        progress.done()
+        assert json.loads(json.loads(socket.recv(10))["SUBSCRIBE"][2])["kind"] == "done"
+    assert numbers == list(range(1, 61))
+    assert [event["text"] for event in pushed] == expected
+    assert texts(publisher_redis, channel) == [*expected, "Done"]
+
+
+def test_a_request_that_arrives_after_its_retry_is_known(
+    publisher_redis, lossy_redis, lossy_proxy, channel
+):
+    progress = Progress(lossy_redis, channel)
+    progress.message("first")
+    lossy_proxy.plan = ["hold"]
+    progress.message("second")
+    progress.message("third")
+    lossy_proxy.release()
+    progress.message("fourth")
+    assert texts(publisher_redis, channel) == ["first", "second", "third", "fourth"]
+
+
+@pytest.mark.parametrize("fate", ["cut", "drop"])
+def test_after_the_bound_it_says_what_was_not_sent(
+    publisher_redis, lossy_redis, lossy_proxy, channel, fate
+):
+    progress = Progress(lossy_redis, channel, total=7, patience_seconds=0.5)
+    progress.update(1, "taken")
+    lossy_proxy.plan = [fate] * 1000
+    with pytest.raises(NotSentError, match="not taken") as failure:
+        progress.update(2, "not taken")
+    assert failure.value.unsent["text"] == "not taken"
+    assert (failure.value.unsent["current"], failure.value.unsent["total"]) == (2, 7)
+    lossy_proxy.plan = []
+    progress.update(3, "later")
+    # Whether Redis has had it cannot be known; the numbers have no hole either way.
+    seen = texts(publisher_redis, channel)
+    assert seen == ["taken", *(["not taken"] if fate == "cut" else []), "later"]
+    assert sequence(publisher_redis, channel) == list(range(1, len(seen) + 1))
+
+
+@pytest.mark.timeout(60)
+def test_a_wrong_password_is_not_tried_again(instance, channel):
+    with (
+        redis_as(instance, username="publisher", password="wrong") as stranger,
+        pytest.raises(NotSentError, match="invalid username-password"),
+    ):
+        Progress(stranger, channel, patience_seconds=3600).message("x")
+
+
+def test_nothing_is_lost_while_redis_restarts(server, publisher_redis, channel):
+    progress = Progress(publisher_redis, channel)
+    progress.message("0")
+    restart = threading.Thread(target=server.run, args=("systemctl restart redis",))
+    restart.start()
+    count = 1
+    while restart.is_alive() or count < 50:
+        progress.message(str(count))
+        count += 1
+    restart.join()
+    assert texts(publisher_redis, channel) == [str(number) for number in range(count)]
+    assert sequence(publisher_redis, channel) == list(range(1, count + 1))
+
+
+@pytest.mark.parametrize("ending", ["done", "failed", "cancelled"])
+def test_nothing_follows_the_end(publisher_redis, channel, ending):
+    progress = Progress(publisher_redis, channel)
+    getattr(progress, ending)("the end")
+    other = Progress(publisher_redis, channel)
+    for publish in (
+        lambda: progress.message("late"),
+        lambda: other.update(1),
+        other.started,
+        other.done,
+        lambda: other.failed("late"),
+        other.cancelled,
+    ):
+        with pytest.raises(EndedError, match=ending):
+            publish()
+    (event,) = all_events(publisher_redis, channel)
+    assert (event["kind"], event["text"]) == (ending, "the end")
+    assert not progress.request_cancel()
+
+
+def test_an_end_whose_answer_is_lost_is_no_error(
+    publisher_redis, lossy_redis, lossy_proxy, channel
+):
+    progress = Progress(lossy_redis, channel)
+    progress.message("x")
+    lossy_proxy.plan = ["cut"]
+    assert progress.done() == 2
+    assert texts(publisher_redis, channel) == ["x", "Done"]
+
+
+def expires(connection, key):
+    # It refuses to set an expiry where there is one.
+    return not connection.expire(key, module.EXPIRY_SECONDS, nx=True)
+
+
+def kinds(connection, channel):
+    return [event["kind"] for event in all_events(connection, channel)]
+
+
+def test_the_block_ends_in_done(publisher_redis, channel):
+    with Progress(publisher_redis, channel) as progress:
+        progress.message("x")
+    assert kinds(publisher_redis, channel) == ["started", "message", "done"]
+
+
+def test_the_block_ends_in_failed_and_keeps_the_details_to_itself(publisher_redis, channel):
+    with pytest.raises(ValueError, match="password"), Progress(publisher_redis, channel):
+        raise ValueError("password is 1234")
+    last = all_events(publisher_redis, channel)[-1]
+    assert (last["kind"], last["text"]) == ("failed", "Failed: ValueError")
+
+
+def test_the_block_may_end_the_stream_itself(publisher_redis, channel):
+    with Progress(publisher_redis, channel) as progress:
+        progress.failed("The disk is full")
+    assert kinds(publisher_redis, channel) == ["started", "failed"]
+
+
+def test_a_block_that_fails_after_somebody_ended_the_stream_raises_its_own_error(
+    publisher_redis, channel
+):
+    def work():
+        with Progress(publisher_redis, channel):
+            Progress(publisher_redis, channel).cancelled()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
+    assert kinds(publisher_redis, channel) == ["started", "cancelled"]
+
+
+def test_cancel_ends_the_block_in_cancelled(publisher_redis, channel):
+    done = 0
+    with Progress(publisher_redis, channel) as progress:
+        assert not progress.cancel_requested()
+        for item in progress.track(range(1_000_000), per_second=1000):
+            done = item
+            if item == 10:
+                assert Progress(publisher_redis, channel).request_cancel()
+    assert 10 <= done < 999_999
+    assert kinds(publisher_redis, channel)[-1] == "cancelled"
+
+
+def test_cancel_is_seen_before_the_first_message_and_expires(publisher_redis, channel):
+    progress = Progress(publisher_redis, channel)
+    progress.request_cancel()
+    assert expires(publisher_redis, f"{channel}:state")
+    assert Progress(publisher_redis, channel).cancel_requested()
+    with pytest.raises(CancelledError):
+        next(Progress(publisher_redis, channel).track(range(3)))
+
+
+def test_track_is_throttled_and_sends_the_last(publisher_redis, channel):
+    per_second = 5.0
+    start = time.monotonic()
+    with Progress(publisher_redis, channel) as progress:
+        for _ in progress.track([0.002] * 400, "Working", per_second=per_second):
+            time.sleep(0.002)
+    most = (time.monotonic() - start) * per_second + 2
+    updates = [e for e in all_events(publisher_redis, channel) if e["kind"] == "progress"]
+    assert 2 < len(updates) <= most
+    assert (updates[0]["current"], updates[0]["total"]) == (0, 400)
+    assert (updates[-1]["current"], updates[-1]["text"]) == (400, "Working")
+
+
+def test_track_of_nothing_and_of_an_iterator(publisher_redis, channel):
+    progress = Progress(publisher_redis, channel)
+    assert list(progress.track([])) == []
+    progress.total = None
+    assert list(progress.track(iter("abc"))) == ["a", "b", "c"]
+    events = all_events(publisher_redis, channel)
+    assert [(event["current"], event["total"]) for event in events] == [
+        (0, 0),
+        (0, None),
+        (3, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\0b", "a\N{SYMBOL FOR NULL}b"),
+        ("a\ud800b", "a\N{REPLACEMENT CHARACTER}b"),
+        ("\ud83d\ude00", "\N{GRINNING FACE}"),
+        ("</script>\u202e\u2028\r\n\x1b", "</script>\u202e\u2028\r\n\x1b"),
+        ("", ""),
+    ],
+)
+def test_text_is_carried_or_replaced_visibly(publisher_redis, channel, text, shown):
     Progress(publisher_redis, channel).message(text)
+    assert texts(publisher_redis, channel) == [shown]
+
+
+@pytest.mark.parametrize("piece", ["x", "\0", "\ud800", '"', "\N{PILE OF POO}", "é"])
+@pytest.mark.parametrize("length", [2600, 32_255, 32_256, 32_257, 1_000_000])
+def test_long_text_is_cut_visibly_and_stays_small_and_ascii(
+    publisher_redis, channel, piece, length
+):
+    Progress(publisher_redis, channel, total=2**53 - 1).message(piece * length)
     (entry,) = publisher_redis.xrange(f"{channel}:events")
     payload = entry[1][b"message"]
     assert payload.isascii()
     assert b"\0" not in payload
-    assert len(payload) < 65_536
-    assert len(json.loads(payload)["text"]) <= MAX_TEXT_CHARACTERS
+    assert len(payload) <= MAX_PAYLOAD_BYTES
+    text = json.loads(payload)["text"]
+    if len(text) < length:
+        assert text.endswith("\N{HORIZONTAL ELLIPSIS}")
+        assert len(payload) > MAX_PAYLOAD_BYTES - 600, "no more is cut than needs to be"
 
 
-def test_wrong_type_names_the_value(publisher_redis, channel):
-    with pytest.raises(TypeError, match="text is 3"):
-        Progress(publisher_redis, channel).message(3)
+@pytest.mark.parametrize(
+    ("publish", "error", "name"),
+    [
+        (lambda progress: progress.message(3), TypeError, "text is 3"),
+        (lambda progress: progress.message(b"x"), TypeError, "text is b'x'"),
+        (lambda progress: progress.done(None), TypeError, "text is None"),
+        (lambda progress: progress.failed(3), TypeError, "text is 3"),
+        (lambda progress: progress.update("3"), TypeError, "current is '3'"),
+        (lambda progress: progress.update(1.5), TypeError, "current is 1.5"),
+        (lambda progress: progress.update(current=True), TypeError, "current is True"),
+        (lambda progress: progress.update(-1), ValueError, "current is -1"),
+        (lambda progress: progress.update(2**53), ValueError, "current is 9007199254740992"),
+        (lambda progress: progress.update(1, 2), TypeError, "text is 2"),
+    ],
+)
+def test_wrong_values_are_named(publisher_redis, channel, publish, error, name):
+    with pytest.raises(error, match=re.escape(name)):
+        publish(Progress(publisher_redis, channel))
+    assert position(publisher_redis, channel).seq == 0
+
+
+@pytest.mark.parametrize(("total", "error"), [("1", TypeError), (2**53, ValueError)])
+def test_wrong_totals_are_named(publisher_redis, channel, total, error):
+    with pytest.raises(error, match="total is"):
+        Progress(publisher_redis, channel, total)
+    with pytest.raises(TypeError, match="channel is 666"):
+        Progress(publisher_redis, 666)
+
+
+def test_the_largest_integer_is_exact(publisher_redis, channel):
+    Progress(publisher_redis, channel, total=2**53 - 1).update(2**53 - 1)
+    (event,) = all_events(publisher_redis, channel)
+    assert (event["current"], event["total"]) == (2**53 - 1, 2**53 - 1)
+
+
+def test_replay_starts_after_the_number_asked_for_and_is_bounded(publisher_redis, channel):
+    progress = Progress(publisher_redis, channel)
+    for number in range(1, module.REPLAY_MESSAGES + 3):
+        progress.message(str(number))
+    answer = events_after(publisher_redis, channel, 1)
+    assert [event["seq"] for event in answer] == list(range(2, module.REPLAY_MESSAGES + 2))
+    assert [e["seq"] for e in events_after(publisher_redis, channel, 1001)] == [1002]
+    assert events_after(publisher_redis, channel, 1002) == []
+
+
+def test_the_stream_is_bounded_and_expires(publisher_redis, channel):
+    progress = Progress(publisher_redis, channel)
+    extra = 300
+    for _ in range(module.MAX_MESSAGES + extra):
+        progress.message("x")
+    first = events_after(publisher_redis, channel, 0)[0]["seq"]
+    assert 1 < first <= extra + 1
+    for key in ("state", "events"):
+        assert expires(publisher_redis, f"{channel}:{key}")
+
+
+def test_a_lost_channel_counts_anew_in_another_epoch(publisher_redis, channel):
+    progress = Progress(publisher_redis, channel)
+    for text in ("a", "b", "c"):
+        progress.message(text)
+    before = position(publisher_redis, channel)
+    publisher_redis.delete(f"{channel}:state")
+    progress.message("d")
+    after = position(publisher_redis, channel)
+    assert (before.seq, after.seq) == (3, 1)
+    assert before.epoch != after.epoch
+    # A reader that has seen three learns of the one.
+    assert [e["text"] for e in events_after(publisher_redis, channel, 3)] == ["d"]
+
+
+def test_no_number_is_used_twice_after_redis_lost_the_last_ones(publisher_redis, channel):
+    first, second = (Progress(publisher_redis, channel) for _ in range(2))
+    first.message("kept")
+    second.message("kept")
+    kept = publisher_redis.hgetall(f"{channel}:state")
+    lost = [publish.message("lost") for publish in (first, second, second, first)]
+    # What a power cut does between two syncs of the append-only file.
+    publisher_redis.delete(f"{channel}:events")
+    publisher_redis.hset(f"{channel}:state", mapping=kept)
+    after = [first.message("a"), first.message("b")]
+    assert after[0] > max(lost)
+    assert after[1] == after[0] + 1
+    assert second.message("c") > after[1]
+
+
+def test_writers_are_forgotten_before_they_fill_the_memory(publisher_redis, channel):
+    active = Progress(publisher_redis, channel)
+    for _ in range(2 * module.MAX_WRITERS):
+        Progress(publisher_redis, channel).message("x")
+        active.message("x")
+    assert publisher_redis.hlen(f"{channel}:state") <= module.MAX_WRITERS + 10
+    assert position(publisher_redis, channel).seq == 4 * module.MAX_WRITERS
+
+
+def test_a_connection_that_decodes_will_do(instance, channel):
+    with publisher(instance) as connection:
+        connection.connection_pool.connection_kwargs["decode_responses"] = True
+        with Progress(connection, channel) as progress:
+            progress.message("é")
+        assert texts(connection, channel) == ["Started", "é", "Done"]
+        assert position(connection, channel).epoch == all_events(connection, channel)[0]["epoch"]

@@ -1,0 +1,1 @@
+"""Measurements; each module or script says on top what it measures."""

@@ -1,0 +1,114 @@
+"""A channel of one's own, and a way to lose connections to the real Redis."""
+
+from __future__ import annotations
+
+import secrets
+import selectors
+import socket
+import ssl
+import threading
+
+import pytest
+
+from kit.verify import publisher, trust
+
+
+@pytest.fixture
+def channel():
+    return f"progress:{secrets.token_hex(16)}"
+
+
+class LossyProxy:
+    """Passes bytes between clients and Redis, and loses what it is told to lose.
+
+    ``plan`` says what happens to the next requests that run a script, in their order:
+    ``pass``; ``cut`` (Redis executes it, its answer is lost); ``drop`` (Redis never
+    sees it); ``hold`` (the client is cut off, Redis gets it at `release`).
+    """
+
+    def __init__(self, connect):
+        self._connect = connect
+        self.plan = []
+        self._held = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._threads = []
+        self.port = self._listener.getsockname()[1]
+        self._accepting = threading.Thread(target=self._accept)
+        self._accepting.start()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            thread = threading.Thread(target=self._serve, args=(client,))
+            thread.start()
+            self._threads.append(thread)
+
+    def _serve(self, client):
+        server = self._connect()
+        with client, selectors.DefaultSelector() as selector:
+            selector.register(client, selectors.EVENT_READ)
+            selector.register(server, selectors.EVENT_READ)
+            lose_answer = False
+            while True:
+                for key, _ in selector.select():
+                    data = key.fileobj.recv(65536)
+                    if isinstance(key.fileobj, ssl.SSLSocket):
+                        data += key.fileobj.recv(65536) if key.fileobj.pending() else b""
+                    if not data or (lose_answer and key.fileobj is server):
+                        server.close()
+                        return
+                    if key.fileobj is server:
+                        client.sendall(data)
+                        continue
+                    fate = self.plan.pop(0) if b"EVAL" in data and self.plan else "pass"
+                    if fate == "drop":
+                        server.close()
+                        return
+                    if fate == "hold":
+                        self._held.append((server, data))
+                        return
+                    lose_answer = fate == "cut"
+                    server.sendall(data)
+
+    def release(self):
+        """Let Redis have what was held, and wait until it has answered."""
+        for server, data in self._held:
+            server.sendall(data)
+            assert server.recv(65536)
+            server.close()
+        self._held.clear()
+
+    def close(self):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._accepting.join()
+        for thread in self._threads:
+            thread.join()
+
+
+@pytest.fixture
+def lossy_proxy(instance):
+    entry = instance["redis"]
+
+    def connect():
+        plain = socket.create_connection((entry["host"], entry["port"]))
+        if not entry["tls"]:
+            return plain
+        return trust(instance).wrap_socket(plain, server_hostname=entry["host"])
+
+    proxy = LossyProxy(connect)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def lossy_redis(instance, lossy_proxy):
+    """Return a connection as the publisher, through the proxy."""
+    entry = {**instance["redis"], "host": "127.0.0.1", "port": lossy_proxy.port, "tls": False}
+    through = {**instance, "redis": entry}
+    with publisher(through) as connection:
+        connection.set_retry(None)
+        yield connection
