@@ -7,7 +7,7 @@ import fcntl
 import hashlib
 import subprocess
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
@@ -17,7 +17,8 @@ DOCUMENTATION = r"""
 module: source_archive
 short_description: Fetch a release archive by digest, from the cache first
 description:
-  - Takes the first candidate that the cache folder holds or that can be downloaded.
+  - Takes the first candidate that is built already, that the cache folder holds, or that can be
+    downloaded. In check mode nothing is downloaded.
   - A file whose digest differs from its candidate's is an error, never a reason to go on.
 options:
   name: {description: What the archive is of, type: str, required: true}
@@ -27,8 +28,13 @@ options:
     type: list
     elements: dict
     required: true
+  built:
+    description: Digests of the archives whose build is installed.
+    type: list
+    elements: str
+    default: []
   cache_dir: {description: Folder of archives, type: path, required: true}
-  optional: {description: Return no path instead of failing, type: bool, default: false}
+  optional: {description: Return no digest instead of failing, type: bool, default: false}
 """
 
 TIMEOUT_SECONDS = 10
@@ -69,16 +75,40 @@ def download(url: str, path: Path) -> None:
             file.write(block)
 
 
+def into_cache(candidate: dict[str, str], path: Path, unreachable: set[str]) -> bool:
+    """Download one candidate to ``path`` and tell whether that worked.
+
+    Args:
+        candidate: One entry of the module's ``candidates``.
+        path: Where to write it.
+        unreachable: Hosts that have not answered in this run; added to.
+    """
+    for url in resolve(candidate["url"]):
+        host = urlsplit(url).netloc
+        if host in unreachable:
+            continue
+        try:
+            download(url, path)
+        except HTTPError:
+            continue  # it answered: another release may be there
+        except (OSError, ValueError):
+            unreachable.add(host)
+            continue
+        return True
+    return False
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
             "candidates": {"type": "list", "elements": "dict", "required": True},
+            "built": {"type": "list", "elements": "str", "default": []},
             "cache_dir": {"type": "path", "required": True},
             "optional": {"type": "bool", "default": False},
         },
-        supports_check_mode=False,
+        supports_check_mode=True,
     )
     name, candidates = module.params["name"], module.params["candidates"]
     cache_dir = Path(module.params["cache_dir"])
@@ -87,44 +117,35 @@ def main() -> None:
     with (cache_dir / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for candidate in candidates:
+            from_pool = candidate["url"].startswith(DEBIAN_POOL)
+            answer = {
+                "version": candidate["version"],
+                "url": candidate["url"],
+                "sha256": candidate["sha256"],
+                "origin": "debian-pool" if from_pool else "upstream",
+            }
+            if candidate["sha256"] in module.params["built"]:
+                module.exit_json(changed=False, built=True, path=None, **answer)
             path = cache_dir / candidate["filename"]
-            partial = cache_dir / (candidate["filename"] + ".partial")
-            changed = False
+            file = path
             if not path.exists():
-                for url in resolve(candidate["url"]):
-                    host = urlsplit(url).netloc
-                    if host in unreachable:
-                        continue
-                    try:
-                        download(url, partial)
-                    except (URLError, OSError, ValueError):
-                        unreachable.add(host)
-                        continue
-                    changed = True
-                    break
-                if not changed:
+                file = cache_dir / (candidate["filename"] + ".partial")
+                if module.check_mode or not into_cache(candidate, file, unreachable):
                     continue
-            found = digest_of(partial if changed else path)
+            found = digest_of(file)
             if found != candidate["sha256"]:
                 module.fail_json(
                     msg=f"{candidate['filename']} has the SHA-256 digest {found}, but "
                     f"{name} {candidate['version']} has {candidate['sha256']}; nothing was "
-                    f"installed. Remove {partial if changed else path} and try again."
+                    f"installed. Remove {file} and try again."
                 )
+            changed = file != path
             if changed:
-                partial.replace(path)
-            from_pool = candidate["url"].startswith(DEBIAN_POOL)
-            module.exit_json(
-                changed=changed,
-                path=str(path),
-                version=candidate["version"],
-                url=candidate["url"],
-                sha256=found,
-                origin="debian-pool" if from_pool else "upstream",
-            )
-    wanted = ", ".join(f"{entry['filename']} ({entry['sha256'][:12]}...)" for entry in candidates)
+                file.replace(path)
+            module.exit_json(changed=changed, built=False, path=str(path), **answer)
     if module.params["optional"]:
-        module.exit_json(changed=False, path=None)
+        module.exit_json(changed=False, built=False, path=None, sha256=None)
+    wanted = ", ".join(f"{entry['filename']} ({entry['sha256'][:12]}...)" for entry in candidates)
     module.fail_json(
         msg=f"No source archive of {name} is in the cache or can be downloaded; "
         f"put one of these into {cache_dir} by hand: {wanted}."
