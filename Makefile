@@ -12,6 +12,11 @@ help: ## list the targets
 .venv/%.stamp: requirements/%.txt requirements/install.sh
 	@requirements/install.sh $*
 
+# Node.js is one of the Python packages, so it is pinned as they are.
+NODE := PATH="$(CURDIR)/.venv/bin:$$PATH"
+node_modules/.package-lock.json: package-lock.json .npmrc .venv/test.stamp
+	@$(NODE) npm ci --loglevel=error && touch $@
+
 up: .venv/ops.stamp ## create, start and provision the instance (PROVIDER= SUITE= SOURCES= TLS=1)
 	@$(KIT) up
 provision: .venv/ops.stamp ## provision the virtual machine; `vagrant up` ends with this
@@ -35,7 +40,8 @@ demo: .venv/ops.stamp .venv/demo.stamp ## run the Flask demo (HOST= PORT=)
 	@$(KIT) ensure
 	@.venv/bin/python -m demo_app
 
-test: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## unit, server and browser tests; brings the instance up
+test: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp node_modules/.package-lock.json ## unit, server and browser tests; brings the instance up
+	@$(NODE) node --test --test-timeout=60000 --test-force-exit tests/js/*.test.js
 	@tests/install.sh
 	@tests/ruby/run.sh
 	@$(KIT) up
@@ -48,10 +54,11 @@ bench-publisher: .venv/ops.stamp .venv/demo.stamp ## what a message costs agains
 	@$(KIT) ensure
 	@.venv/bin/python -m bench.publisher
 
-lint: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## ruff, mypy, ansible-lint, yamllint
+lint: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp node_modules/.package-lock.json ## ruff, mypy, tsc, ansible-lint, yamllint
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	$(NODE) node_modules/.bin/tsc
 	.venv/bin/yamllint --strict .
 	cd ansible && PATH="$(CURDIR)/.venv/bin:$$PATH" ../.venv/bin/ansible-lint --offline --profile production
 

@@ -1,14 +1,16 @@
 import { subscribe } from "./progress.js";
 
-const messages = document.getElementById("messages");
-const state = document.getElementById("state");
+const messages = /** @type {HTMLElement} */ (document.getElementById("messages"));
+const state = /** @type {HTMLElement} */ (document.getElementById("state"));
+const { url = "", channel = "", after, epoch, replay } = messages.dataset;
 
 subscribe({
-  url: messages.dataset.url,
-  channel: messages.dataset.channel,
-  after: Number(messages.dataset.after),
-  replay: async (after) => {
-    const answer = await fetch(`${messages.dataset.replay}?after=${after}`);
+  url,
+  channel,
+  after: Number(after),
+  epoch,
+  replay: async (number, signal) => {
+    const answer = await fetch(`${replay}?after=${number}`, { signal });
     if (!answer.ok) throw new Error(`replay answered ${answer.status}`);
     return answer.json();
   },
@@ -16,8 +18,8 @@ subscribe({
   onEvent: (event) => {
     const alert = document.createElement("div");
     alert.className = "alert alert-info";
-    alert.dataset.seq = event.seq;
-    alert.dataset.delayMilliseconds = Date.now() - Date.parse(event.ts);
+    alert.dataset.seq = String(event.seq);
+    alert.dataset.delayMilliseconds = String(Date.now() - Date.parse(event.ts));
     alert.textContent = event.text; // as text, never as HTML
     messages.append(alert);
   },

@@ -1,0 +1,90 @@
+/** What the browser tells about page, machine and network: dispatched here, real in tests/e2e. */
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { afterEach, beforeEach, test } from "node:test";
+
+import { subscribe } from "../../demo_app/static/progress.js";
+import { connected, listener, start, until } from "./server.js";
+
+const CHANNEL = "progress:1";
+const window = { listening: 0, target: new EventTarget() };
+
+beforeEach(() => {
+  window.listening = 0;
+  globalThis.addEventListener = (type, callback) => {
+    window.listening += 1;
+    window.target.addEventListener(type, callback);
+  };
+  globalThis.removeEventListener = (type, callback) => {
+    window.listening -= 1;
+    window.target.removeEventListener(type, callback);
+  };
+});
+afterEach(() => {
+  delete globalThis.addEventListener;
+  delete globalThis.removeEventListener;
+});
+const dispatch = (type) => window.target.dispatchEvent(new Event(type));
+
+for (const type of ["pageshow", "visibilitychange", "online"])
+  test(`${type} ends a long wait`, async (t) => {
+    const server = await start(t);
+    const seen = listener(t, server);
+    t.mock.method(Math, "random", () => 1);
+    const times = { ...seen.options.times, firstDelay: 1e6, longestDelay: 1e6 };
+    subscribe({ ...seen.options, times });
+    await connected(seen);
+    server.sockets[0].close();
+    await until(() => seen.states.at(-1) === "disconnected");
+    server.publish(CHANNEL);
+    dispatch(type);
+    await connected(seen);
+    assert.deepEqual(seen.numbers, [1]);
+  });
+
+for (const type of ["pageshow", "visibilitychange", "online", "offline"])
+  test(`${type} checks a connection that looks alive`, async (t) => {
+    const server = await start(t);
+    const seen = listener(t, server);
+    subscribe({ ...seen.options, times: { ...seen.options.times, answer: 200 } });
+    await connected(seen);
+    const [socket] = server.sockets;
+    const { answer } = server;
+    server.answer = (to, channel) => to !== socket && answer(to, channel);
+    socket.channels.clear();
+    server.publish(CHANNEL);
+    dispatch(type);
+    await until(() => seen.numbers.length === 1);
+    assert.equal(server.opened, 2);
+  });
+
+test("a page put aside lets its socket go, and comes back with all it missed", async (t) => {
+  const server = await start(t);
+  const seen = listener(t, server);
+  subscribe(seen.options);
+  await connected(seen);
+  const closed = once(server.sockets[0], "close");
+  dispatch("pagehide");
+  await closed;
+  server.publish(CHANNEL);
+  assert.equal(server.opened, 1);
+  dispatch("pageshow");
+  await connected(seen);
+  assert.deepEqual(seen.numbers, [1]);
+});
+
+test("nothing listens to the page any more when the last subscription has ended", async (t) => {
+  const server = await start(t);
+  const first = listener(t, server);
+  const second = listener(t, server, "progress:2");
+  subscribe(first.options);
+  subscribe(second.options);
+  await connected(second);
+  const listening = window.listening;
+  assert.ok(listening > 0);
+  first.abort();
+  assert.equal(window.listening, listening);
+  second.abort();
+  assert.equal(window.listening, 0);
+});
