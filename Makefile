@@ -47,6 +47,9 @@ test: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp node_modules/.package-lo
 	@$(KIT) up
 	@.venv/bin/python -m pytest tests --ignore tests/vm
 
+test-vm: .venv/ops.stamp .venv/test.stamp ## a real virtual machine, emulated, start to end: slow (QUICK=1 until it is up)
+	@.venv/bin/python tests/vm/run.py
+
 bench-up: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## seconds of make up: cold, cached, no-op; replaces the instance
 	@bench/up.sh
 

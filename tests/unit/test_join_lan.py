@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 
+import pytest
+
 from kit.checkout import ROOT
 from kit.vagrant import identity_file
 
@@ -71,3 +73,17 @@ def test_identity_file_of_vagrants_ssh_config():
     for line in ("  IdentityFile /a/private_key", '  IdentityFile "/a b/private_key"'):
         config = f"Host default\n  HostName 127.0.0.1\n{line}\n"
         assert identity_file(config).name == "private_key"
+
+
+def test_without_an_answer_from_dhcp_it_says_where_to_look(monkeypatch):
+    monkeypatch.setattr(join_lan, "run", lambda *_: json.dumps([NAT, LAN_WAITING]))
+    with pytest.raises(join_lan.LanError) as raised:
+        join_lan.wait_for_address(LAN_MAC, "dhcp", "wlp4s0", seconds=0.1)
+    for hint in ("No DHCP server answered on wlp4s0", "Wi-Fi", LAN_MAC, "settings.local.yml"):
+        assert hint in str(raised.value)
+
+
+def test_a_fixed_address_that_is_taken_is_said_to_be(monkeypatch):
+    monkeypatch.setattr(join_lan, "run", lambda *_: json.dumps([NAT, LAN_WAITING]))
+    with pytest.raises(join_lan.LanError, match=r"192.168.178.50/24 was not taken"):
+        join_lan.wait_for_address(LAN_MAC, "192.168.178.50/24", "br0", seconds=0.1)

@@ -9,6 +9,7 @@ fi
 [ -x /opt/webdis-kit/bin/pip ] || python3 -m venv /opt/webdis-kit
 /opt/webdis-kit/bin/pip install --quiet --disable-pip-version-check --require-hashes \
     --requirement /vagrant/requirements/ops.txt
+ln -sf /opt/webdis-kit/bin/ansible /opt/webdis-kit/bin/ansible-playbook /usr/local/bin/
 cd /vagrant
 mkdir -p .kit
 /opt/webdis-kit/bin/python -m kit local-inventory >/etc/webdis-kit/inventory.yml

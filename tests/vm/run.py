@@ -1,0 +1,312 @@
+"""``make test-vm``: a real virtual machine through this very Vagrantfile, by emulation.
+
+VirtualBox needs hardware virtualisation, which test hosts lack; libvirt emulates without.
+Makes a box, a LAN and a copy of this checkout; brings the copy's machine up with standard
+input closed while a stranger on the LAN looks for ways in; checks address, key and
+prompts; then provisions it, runs tests/server against it, and removes everything.
+``QUICK=1`` stops after the machine is up. An emulated guest is about seven times slower
+than its host: expect 10 minutes for that and an hour for the whole on a busy host.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from lan import Lan, Watcher
+
+from kit.checkout import CACHE_DIR, CHECKOUT_ID, LOG_DIR, ROOT
+from kit.errors import KitError
+from kit.progress import run_logged
+from kit.system import ensure_packages
+
+PACKAGES = [
+    "dnsmasq-base",
+    "e2fsprogs",
+    "iproute2",
+    "libvirt-clients",
+    "libvirt-daemon-system",
+    "mmdebstrap",
+    "qemu-system-x86",
+    "qemu-utils",
+    "rsync",
+    "ruby",
+    "systemd-container",
+    "vagrant",
+    "vagrant-libvirt",
+]
+# Those of the container, and a kernel to boot.
+GUEST_PACKAGES = (
+    "systemd-sysv dbus udev openssh-server sudo python3 python3-apt ca-certificates iproute2 "
+    "procps nftables gcc g++ libc6-dev make pkg-config libevent-dev libssl-dev libsystemd-dev "
+    "rsync linux-image-cloud-amd64 initramfs-tools zstd"
+)
+NAME = f"kit-vm-{CHECKOUT_ID}"
+# Not below the home folder, which libvirt's qemu may not enter.
+DIRECTORY = Path("/var/lib/webdis-kit-vm-test") / NAME
+COPY = DIRECTORY / "checkout"
+NUMBER = int(CHECKOUT_ID, 16) % 32  # 198.18.0-31 for the LAN, 32-63 for Vagrant's network
+LAN = Lan(
+    f"wv-{CHECKOUT_ID}",
+    NUMBER,
+    f"02:57:4b:{CHECKOUT_ID[:2]}:{CHECKOUT_ID[2:4]}:{CHECKOUT_ID[4:]}",
+    DIRECTORY,
+)
+MANAGEMENT = f"198.18.{NUMBER + 32}.0/24"
+ENVIRONMENT = {
+    "VAGRANT_HOME": str(DIRECTORY / "vagrant-home"),
+    "VAGRANT_CWD": str(COPY),
+    "KIT_VM_BOX": NAME,
+    "KIT_VM_BRIDGE": LAN.bridge,
+    "KIT_VM_MAC": LAN.mac,
+    "KIT_VM_LIBVIRT_DRIVER": "qemu",
+    "KIT_VM_DHCP_SECONDS": "600",
+    "PROVIDER": "libvirt",
+}
+START = time.monotonic()
+
+
+def say(text: str) -> None:
+    """Print a line with the seconds since the start."""
+    print(f"[{time.monotonic() - START:5.0f} s] {text}", flush=True)
+
+
+def check(holds: bool, text: str) -> None:  # noqa: FBT001  # reads as a sentence
+    """Print what was checked; end the test where it does not hold."""
+    if not holds:
+        raise KitError(f"Not so: {text}")
+    say(f"ok: {text}")
+
+
+def virsh(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run virsh against the system's libvirt; its failure is for the caller to judge."""
+    return subprocess.run(
+        ["virsh", "--connect", "qemu:///system", *arguments],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+@contextlib.contextmanager
+def libvirt():
+    """Start libvirt where none runs, and stop only what was started."""
+    if virsh("version", "--daemon").returncode == 0:
+        yield
+        return
+    daemons = [
+        subprocess.Popen([daemon], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        for daemon, log in (
+            (name, (DIRECTORY / f"{name}.log").open("w")) for name in ("virtlogd", "libvirtd")
+        )
+    ]
+    try:
+        deadline = time.monotonic() + 60
+        while virsh("version", "--daemon").returncode:
+            if time.monotonic() > deadline:
+                raise KitError(f"libvirtd did not start; see {DIRECTORY / 'libvirtd.log'}.")
+            time.sleep(0.5)
+        yield
+    finally:
+        # libvirt's own network starts with it and would outlive it.
+        virsh("net-destroy", "default")
+        for daemon in reversed(daemons):
+            daemon.terminate()
+            daemon.wait(timeout=30)
+
+
+def make_box() -> None:
+    """Make the box and give it to Vagrant."""
+    rootfs = CACHE_DIR / "rootfs"
+    rootfs.mkdir(parents=True, exist_ok=True)
+    lines = run_logged(
+        "Root file system",
+        ["ansible/files/rootfs.sh", "trixie", str(rootfs), *GUEST_PACKAGES.split()],
+        log="vm-rootfs",
+    )
+    run_logged("Box", ["tests/vm/box.sh", lines[-1], str(DIRECTORY), MANAGEMENT], log="vm-box")
+    run_logged(
+        "Box to Vagrant",
+        [
+            "vagrant",
+            "box",
+            "add",
+            "--force",
+            "--provider",
+            "libvirt",
+            "--name",
+            NAME,
+            f"{DIRECTORY}/kit.box",
+        ],
+        log="vm-box-add",
+        environment={**ENVIRONMENT, "VAGRANT_CWD": str(DIRECTORY)},
+    )
+
+
+def copy_checkout() -> None:
+    """Copy what is or could be committed; the environment is shared."""
+    COPY.mkdir(parents=True)
+    files = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    ).stdout
+    subprocess.run(
+        ["rsync", "-a", "--from0", "--files-from=-", f"{ROOT}/", f"{COPY}/"],
+        input=files,
+        check=True,
+    )
+    (COPY / ".venv").symlink_to(ROOT / ".venv")
+
+
+def guest(command: str) -> str:
+    """Run a command in the VM through the copy's .kit/ssh_config, as people do."""
+    return subprocess.run(
+        ["ssh", "-F", COPY / ".kit/ssh_config", "-o", "BatchMode=yes", "server", command],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=True,
+    ).stdout
+
+
+def make(label: str, *arguments: str) -> list[str]:
+    """Run make in the copy."""
+    return run_logged(
+        label, ["make", "-C", str(COPY), *arguments], log="vm-make", environment=ENVIRONMENT
+    )
+
+
+def vagrants_private_key() -> Path:
+    """Return the private key that everybody has, with the rights that ssh wants."""
+    folder = subprocess.run(
+        ["ruby", "-e", 'require "vagrant"; puts Vagrant.source_root.join("keys/vagrant")'],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    key = DIRECTORY / "vagrants_key"
+    shutil.copyfile(folder, key)
+    key.chmod(0o600)
+    return key
+
+
+def up(*, quick: bool) -> None:
+    """`vagrant up` alone, watched from the LAN; then what the watcher and the host see."""
+    with Watcher(LAN, vagrants_private_key(), LOG_DIR) as watcher:
+        lines = run_logged(
+            "vagrant up, emulated: it boots for minutes",
+            ["vagrant", "up", "--provider", "libvirt", "--no-color"],
+            log="vm-up",
+            environment={**ENVIRONMENT, "KIT_ANSIBLE": "later" if quick else "host"},
+        )
+        say("vagrant up ended well, with standard input closed")
+        check(watcher.wait_until_tried(300), "SSH answers on the LAN")
+    at_first_frame = watcher.log_at_first_frame or ""
+    check(
+        "Inserting generated public key" in at_first_frame,
+        "the VM's first frame on the LAN came after Vagrant's public key was replaced",
+    )
+    check("Running provisioner: lan" in at_first_frame, "and not before the step that closes SSH")
+    for user, answer in watcher.methods.items():
+        check(
+            answer.endswith("Permission denied (publickey)."),
+            f"from the first moment {user} could log in with a key alone ({answer})",
+        )
+    check(not watcher.ways_in, f"Vagrant's public key opened nothing {watcher.ways_in or ''}")
+    if quick:
+        lines = make("Asking the VM", "ip")
+    check(any(LAN.address in line for line in lines), f"the address is the bridge's, {LAN.address}")
+
+
+def whole() -> None:
+    """What follows once `vagrant up` has provisioned."""
+    instance = json.loads((COPY / ".kit/instance.json").read_text())
+    check(
+        (instance["provider"], instance["address"], instance["bridge"], instance["subnet"])
+        == ("libvirt", LAN.address, LAN.bridge, LAN.subnet),
+        "instance.json has provider, address, bridge and subnet",
+    )
+    check(guest("id -un").strip() == "root", "the inventory's way in, ssh_config, works")
+    for line in make("make status", "status"):
+        say(line)
+    run_logged(
+        "tests/server, the same as for the container",
+        [
+            str(COPY / ".venv/bin/python"),
+            "-m",
+            "pytest",
+            "--rootdir",
+            str(COPY),
+            "-p",
+            "no:cacheprovider",
+            str(COPY / "tests/server"),
+        ],
+        log="vm-pytest",
+        environment={**ENVIRONMENT, "PYTHONPATH": str(COPY)},
+    )
+    make("make down", "down")
+    check("stopped" in make("make status", "status")[-1], "it is stopped")
+    make("make up", "up")
+    check(
+        guest("systemctl is-active redis webdis").split() == ["active", "active"],
+        "after down and up both services run",
+    )
+
+
+def main() -> int:
+    """Run the test; return the exit code."""
+    quick = bool(os.environ.get("QUICK"))
+    if os.geteuid():
+        raise KitError("make test-vm makes bridges and starts libvirt: run it as root.")
+    ensure_packages(PACKAGES)
+    shutil.rmtree(DIRECTORY, ignore_errors=True)
+    DIRECTORY.mkdir(parents=True)
+    DIRECTORY.parent.chmod(0o755)
+    with libvirt():
+        try:
+            make_box()
+            copy_checkout()
+            LAN.start()
+            up(quick=quick)
+            if not quick:
+                whole()
+        finally:
+            clean_up()
+    say(
+        "QUICK ended here; make test-vm goes on to provision and test it."
+        if quick
+        else "All of it."
+    )
+    return 0
+
+
+def clean_up() -> None:
+    """Remove the machine, its box, network and LAN, whatever became of them."""
+    if COPY.exists():
+        with contextlib.suppress(KitError):
+            make("make destroy", "destroy")
+    LAN.stop()
+    virsh("net-destroy", NAME)
+    virsh("net-undefine", NAME)
+    for line in virsh("vol-list", "default").stdout.splitlines():
+        if line.split()[:1] and line.split()[0].startswith((NAME, "checkout_default")):
+            virsh("vol-delete", "--pool", "default", line.split()[0])
+    shutil.rmtree(DIRECTORY, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KitError as error:
+        sys.exit(f"Error: {error}")
