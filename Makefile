@@ -4,7 +4,7 @@ SHELL := /bin/sh
 export PROVIDER SUITE SOURCES TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT JSON QUICK
 KIT := .venv/bin/python -m kit
 
-.PHONY: help up provision down destroy status ip ssh verify doctor demo test test-vm bench-up bench-publisher lint diagrams lock
+.PHONY: help up provision down destroy status ip ssh verify doctor demo test test-vm bench-up bench-publisher lint diagrams role-docs lock
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
@@ -69,6 +69,9 @@ diagrams: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## draw the diagrams
 	@tests/install.sh
 	cd docs/diagrams && npm ci --no-audit --no-fund
 	.venv/bin/python docs/diagrams/render.py
+
+role-docs: .venv/ops.stamp ## write the roles' README files again from their specifications
+	@.venv/bin/python ansible/role_docs.py
 
 lock: ## resolve pyproject.toml into requirements/ again (needs uv)
 	@requirements/lock.sh

@@ -1,0 +1,217 @@
+"""What the roles say about themselves: specifications, defaults, README, and refusals."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+
+import pytest
+import yaml
+
+from kit.checkout import ROOT
+
+ANSIBLE = ROOT / "ansible"
+
+
+def load_role_docs():
+    spec = importlib.util.spec_from_file_location("role_docs", ANSIBLE / "role_docs.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+role_docs = load_role_docs()
+ROLES = role_docs.roles()
+
+
+def read(file):
+    return yaml.safe_load(file.read_text()) if file.exists() else {}
+
+
+def playbook(*arguments, cwd=ANSIBLE, inventory="localhost,"):
+    return subprocess.run(
+        [ROOT / ".venv/bin/ansible-playbook", "--inventory", inventory, *arguments],
+        cwd=cwd,
+        env={**os.environ, "ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_roles_are_found():
+    names = {role.name for role in ROLES}
+    assert names >= {"base", "source_build", "redis", "webdis", "firewall", "systemd_sandbox"}
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_defaults_and_specifications_agree(role):
+    options = read(role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    defaults = read(role / "defaults/main.yml")
+    described = {name: option["default"] for name, option in options.items() if "default" in option}
+    assert defaults == described
+    for name, option in options.items():
+        assert name.startswith(f"{role.name}_")
+        assert ("default" in option) != option.get("required", False)
+        assert option["type"]
+        assert option["description"]
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_other_variables_are_private(role):
+    for name in read(role / "vars/main.yml"):
+        assert name.startswith("_")
+    for file in role.glob("tasks/*.yml"):
+        for name in re.findall(r"register: (\S+)", file.read_text()):
+            assert name.startswith("_"), file
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_readme_is_current(role):
+    written = (role / "README.md").read_text()
+    made = role_docs.readme(role, role_docs.by_hand(role))
+    assert written == made, "`make role-docs` writes it again"
+    for heading in ("## Playbook", "## Tags", "## What it does not do", "## Variables"):
+        assert heading in written
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_readme_has_a_playbook_that_parses(role, tmp_path):
+    example = re.search(r"```yaml\n(.*?)```", (role / "README.md").read_text(), re.DOTALL)
+    file = tmp_path / "playbook.yml"
+    file.write_text(example[1])
+    answer = playbook("--syntax-check", str(file))
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+WEBDIS = {"webdis_redis_password": "x" * 43}
+USER = {"name": "app", "password": "x" * 20, "rules": "+ping"}
+# Role, variables, and what the one sentence says: the variable, its value, what is allowed.
+MISTAKES = {
+    "redis_port": ("redis", {"redis_port": 70000}, "redis_port is 70000; allowed are 1 to 65535"),
+    "redis_maxmemory": (
+        "redis",
+        {"redis_maxmemory": "much"},
+        "redis_maxmemory is 'much'; allowed is a number with one of the units",
+    ),
+    "redis_maxmemory_size": (
+        "redis",
+        {"redis_maxmemory": "4096gb"},
+        "redis_maxmemory is 4096gb; allowed are",
+    ),
+    "redis_maxclients": ("redis", {"redis_maxclients": 0}, "redis_maxclients is 0; allowed are 1"),
+    "redis_users_name": (
+        "redis",
+        {"redis_users": [USER | {"name": "admin"}]},
+        "redis_users has the names admin; allowed are letters",
+    ),
+    "redis_users_password": (
+        "redis",
+        {"redis_users": [USER | {"password": "short"}]},
+        "redis_users has a password of less than 20 characters for app; allowed are 20",
+    ),
+    "redis_replicaof": (
+        "redis",
+        {"redis_replicaof": {"host": "h"}},
+        "redis_replicaof has host; allowed are none at all or all of host, port",
+    ),
+    "redis_tls": (
+        "redis",
+        {"redis_tls": True},
+        "redis_tls is true, and redis_tls_ca, redis_tls_certificate or redis_tls_private_key is",
+    ),
+    "webdis_port": ("webdis", WEBDIS | {"webdis_port": 0}, "webdis_port is 0; allowed are 1 to"),
+    "webdis_listen_address": (
+        "webdis",
+        WEBDIS | {"webdis_listen_address": "lan"},
+        "webdis_listen_address is 'lan'; allowed is an IPv4 address",
+    ),
+    "webdis_max_subscribers": (
+        "webdis",
+        WEBDIS | {"webdis_max_subscribers": 0},
+        "webdis_max_subscribers is 0; allowed are 1",
+    ),
+    "webdis_candidates": (
+        "webdis",
+        WEBDIS
+        | {"webdis_candidates": [{"version": "0.1.22", "url": "", "filename": "", "sha256": ""}]},
+        "webdis_candidates has the versions 0.1.22; allowed are 0.1.23 and newer",
+    ),
+    "firewall_subnets": (
+        "firewall",
+        {"firewall_subnets": ["lan"]},
+        "firewall_subnets has lan and firewall_ssh_subnets has ; allowed are IPv4 and IPv6",
+    ),
+    "firewall_ports": (
+        "firewall",
+        {"firewall_ports": [{"port": 0, "service": "x"}]},
+        "firewall_ports has 0; allowed are 1 to 65535",
+    ),
+    "source_build_version": (
+        "source_build",
+        {
+            "source_build_name": "redis",
+            "source_build_version": "1.0",
+            "source_build_candidates": [
+                {"version": "2.0", "url": "https://h/a", "filename": "a", "sha256": "0" * 64}
+            ],
+        },
+        "source_build_version of redis is '1.0'; allowed are 2.0",
+    ),
+    "source_build_candidates": (
+        "source_build",
+        {
+            "source_build_name": "redis",
+            "source_build_candidates": [
+                {"version": "2.0", "url": "https://h/a", "filename": "a", "sha256": "abc"}
+            ],
+        },
+        "source_build_candidates of redis: version 2.0 has the sha256 abc",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory):
+    """Return what each mistake's own host of one run said, by the mistake's name."""
+    folder = tmp_path_factory.mktemp("mistakes")
+    hosts = {
+        name: {"ansible_connection": "local", "mistaken_role": role, **variables}
+        for name, (role, variables, _) in MISTAKES.items()
+    }
+    (folder / "inventory.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
+    (folder / "playbook.yml").write_text(
+        yaml.safe_dump(
+            [
+                {
+                    "hosts": "all",
+                    "gather_facts": False,
+                    "vars": {"ansible_facts": {"memtotal_mb": 1024}},
+                    "tasks": [
+                        {
+                            "ansible.builtin.include_role": {
+                                "name": "{{ mistaken_role }}",
+                                "tasks_from": "preflight",
+                            }
+                        }
+                    ],
+                }
+            ]
+        )
+    )
+    answer = playbook(
+        "--check", str(folder / "playbook.yml"), inventory=str(folder / "inventory.yml")
+    )
+    failure = r"^(?:fatal|failed): \[(\w+)\].*? => (\{.*?^\}|\{.*?\}$)"
+    said = {}
+    for name, result in re.findall(failure, answer.stdout, re.MULTILINE | re.DOTALL):
+        said.setdefault(name, json.loads(result)["msg"])  # of a loop, the item's own comes first
+    return said
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistake_is_refused_by_name_value_and_what_is_allowed(refusals, name):
+    assert MISTAKES[name][2] in refusals.get(name, "nothing was refused")
