@@ -1,0 +1,118 @@
+"""Changes of configuration: what is put back, what is refused, and what restarts for it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+
+import pytest
+
+from kit.verify import websocket
+
+ADMIN = (
+    "REDISCLI_AUTH=$(cat /etc/redis/admin_password) "
+    "/opt/redis/current/bin/redis-cli -e -s /run/redis/redis.sock --user admin "
+)
+RESTART_REDIS = "RUNNING HANDLER [redis : Restart redis]"
+RESTART_WEBDIS = "RUNNING HANDLER [webdis : Restart webdis]"
+LOAD_USERS = "RUNNING HANDLER [redis : Load the users of redis]"
+
+
+def pids(server):
+    return server.run("systemctl show -P MainPID redis webdis").stdout.split()
+
+
+@pytest.mark.timeout(900)
+def test_hand_edits_are_put_back_once_and_shown(server, provision):
+    before = pids(server)
+    assert server.run("sed -i 's/^maxmemory .*/maxmemory 1mb/' /etc/redis/redis.conf").rc == 0
+    assert server.run("sed -i 's/SUBSCRIBE/GET/' /etc/webdis/webdis.json").rc == 0
+    first = provision("--diff", "--tags=redis,webdis")
+    assert first.returncode == 0, first.stdout[-3000:]
+    for line in ("-maxmemory 1mb", "+maxmemory 256mb", '"GET"', '"SUBSCRIBE"'):
+        assert line in first.stdout
+    assert first.stdout.count(RESTART_REDIS) == first.stdout.count(RESTART_WEBDIS) == 1
+    assert not set(before) & set(pids(server))
+    assert "GET" not in server.file("/run/webdis/webdis.json").content_string
+    again = provision("--tags=redis,webdis")
+    assert "changed=0" in again.stdout, again.stdout[-3000:]
+
+
+@pytest.mark.timeout(600)
+def test_changed_users_are_loaded_and_nobody_is_cut(server, instance, provision, publisher_redis):
+    channel = f"progress:{secrets.token_hex(16)}"
+    stray = "user stray on nopass ~* &* +@all"
+    assert server.run(f"echo '{stray}' >>/etc/redis/users.acl && {ADMIN} ACL LOAD").rc == 0
+    before = pids(server)
+    with websocket(instance) as socket:
+        socket.send(json.dumps(["SUBSCRIBE", channel]))
+        socket.recv(10)
+        answer = provision("--diff", "--tags=redis")
+        assert answer.returncode == 0, answer.stdout[-3000:]
+        assert f"-{stray}" in answer.stdout
+        assert answer.stdout.count(LOAD_USERS) == 1
+        assert RESTART_REDIS not in answer.stdout
+        publisher_redis.publish(channel, "still there")
+        assert json.loads(socket.recv(10))["SUBSCRIBE"][2] == "still there"
+    assert pids(server) == before
+    assert "stray" not in server.run(f"{ADMIN} ACL USERS").stdout
+
+
+@pytest.mark.timeout(600)
+def test_users_that_redis_refuses_do_not_replace_others(server, provision):
+    before = pids(server), server.file("/etc/redis/users.acl").content_string
+    user = {"name": "odd", "password": "x" * 20, "rules": "+nonsense"}
+    answer = provision("--tags=redis", redis_users=[user])
+    assert answer.returncode != 0
+    assert "Redis does not start on users" in answer.stdout
+    assert "nonsense" in answer.stdout
+    assert (pids(server), server.file("/etc/redis/users.acl").content_string) == before
+
+
+@pytest.mark.parametrize("line", ["maxmemory plenty", "nonsense yes", "port 99999"])
+def test_configuration_that_redis_refuses(server, line):
+    copy = f"cat /etc/redis/redis.conf >/tmp/candidate && echo '{line}' >>/tmp/candidate"
+    answer = server.run(f"{copy}; redis-check config /tmp/candidate")
+    assert answer.rc == 1
+    assert line.split()[0] in answer.stderr
+    assert server.run("redis-check config /etc/redis/redis.conf").rc == 0
+
+
+def test_webdis_does_not_start_on_a_broken_file(server):
+    keep = "cp -p /etc/webdis/webdis.json /root/webdis.json"
+    back = "mv /root/webdis.json /etc/webdis/webdis.json && systemctl restart webdis"
+    listening = "ss -Hltn sport = :7379 | grep -q ."
+    assert server.run(f"{keep} && echo '{{' >/etc/webdis/webdis.json").rc == 0
+    try:
+        assert server.run("systemctl restart webdis").rc != 0
+        assert server.run(listening).rc != 0
+        assert "cannot be read" in server.run("journalctl -u webdis -n 20 --no-pager").stdout
+    finally:
+        assert server.run(back).rc == 0
+    assert server.run(f"timeout 20 sh -c 'until {listening}; do sleep 0.1; done'").rc == 0
+
+
+@pytest.mark.timeout(600)
+def test_number_of_subscribers_sizes_both_and_has_an_end(server, provision):
+    pid = pids(server)[1]
+    limit = server.run(f"grep 'Max open files' /proc/{pid}/limits").stdout.split()[3]
+    clients = server.run(f"{ADMIN} CONFIG GET maxclients").stdout.split()[1]
+    assert int(clients) > 8000
+    assert int(limit) > 2 * 8000
+    answer = provision("--tags=webdis", webdis_max_subscribers=10_000_000)
+    assert answer.returncode != 0
+    said = " ".join(answer.stdout.split())
+    assert "webdis_max_subscribers is 10000000; that takes 20000128 open files, and" in said
+
+
+def test_units_are_sound(server):
+    answer = server.run("systemd-analyze verify redis.service webdis.service")
+    assert (answer.rc, answer.stdout, answer.stderr) == (0, "", "")
+
+
+def test_huge_pages_are_off_for_redis(server):
+    pid = pids(server)[0]
+    assert server.run(f"{ADMIN} CONFIG GET disable-thp").stdout.split() == ["disable-thp", "yes"]
+    always = "[always]" in server.file("/sys/kernel/mm/transparent_hugepage/enabled").content_string
+    if always:  # otherwise Redis has nothing to switch off
+        assert "THP_enabled:\t0" in server.file(f"/proc/{pid}/status").content_string
