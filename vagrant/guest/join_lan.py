@@ -104,7 +104,7 @@ def lan_address(ip_json: str, mac: str) -> str | None:
     """Return the bridged card's address with prefix length, or None while it has none.
 
     Args:
-        ip_json: Output of ``ip -j -4 address show``.
+        ip_json: Output of ``ip -j address show``; with ``-4`` it leaves out the hardware address.
         mac: Hardware address of the card. The card of Vagrant's NAT, whose address
             (VirtualBox: 10.0.2.15) every VM of the world shares, has another.
     """
@@ -120,7 +120,7 @@ def wait_for_address(mac: str, address: str, bridge: str, seconds: float) -> str
     """Return the address once there is one."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        found = lan_address(run("ip", "-j", "-4", "address", "show"), mac)
+        found = lan_address(run("ip", "-j", "address", "show"), mac)
         if found:
             return found
         time.sleep(0.5)
