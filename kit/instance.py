@@ -139,6 +139,7 @@ def inventory(machine: Machine, variables: dict[str, Any]) -> str:
         "instance_address": machine.address,
         "instance_bridge": machine.bridge,
         "instance_subnet": machine.subnet,
+        "instance_ssh_subnets": machine.ssh_subnets,
     }
     groups = {
         "redis_primary": {"hosts": {"server": host}},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ class Machine:
         subnet: The network of that address, with prefix length.
         private_key: File of the key that lets root in.
         host_keys: Its public SSH host keys, read past the network that they protect.
+        ssh_subnets: Networks besides the bridge's from which it is administered.
     """
 
     provider: str
@@ -30,6 +31,7 @@ class Machine:
     subnet: str
     private_key: Path
     host_keys: list[str]
+    ssh_subnets: list[str] = field(default_factory=list)
 
 
 class Provider(Protocol):

@@ -105,6 +105,7 @@ def machine_on_the_lan(provider: str, lan_json: str, private_key: Path) -> Machi
         subnet=lan["subnet"],
         private_key=private_key,
         host_keys=lan["host_keys"],
+        ssh_subnets=lan["other_subnets"],
     )
 
 

@@ -44,12 +44,13 @@ LAN_LINK_LOCAL = {
 
 def test_address_is_the_bridged_cards_whatever_the_order():
     for links in ([NAT, LAN], [LAN, NAT]):
-        assert join_lan.lan_address(json.dumps(links), LAN_MAC) == "192.168.178.50/24"
+        found = join_lan.addresses(json.dumps(links), LAN_MAC)
+        assert found == ("192.168.178.50/24", ["10.0.2.15/24"])
 
 
 def test_nats_address_is_never_taken():
     for links in ([NAT], [NAT, LAN_WAITING], [NAT, LAN_LINK_LOCAL]):
-        assert join_lan.lan_address(json.dumps(links), LAN_MAC) is None
+        assert join_lan.addresses(json.dumps(links), LAN_MAC)[0] is None
 
 
 def test_both_public_keys_of_vagrant_go_and_no_other():

@@ -239,7 +239,8 @@ def up(*, quick: bool) -> None:
     check(not watcher.ways_in, f"Vagrant's public key opened nothing {watcher.ways_in or ''}")
     machine = json.loads(
         python(
-            "import json, kit.providers as p; print(json.dumps(vars(p.current().machine()), default=str))"
+            "import json, kit.providers\n"
+            "print(json.dumps(vars(kit.providers.current().machine()), default=str))"
         )
     )
     check(

@@ -100,29 +100,37 @@ def network_unit(mac: str, address: str) -> str:
     )
 
 
-def lan_address(ip_json: str, mac: str) -> str | None:
-    """Return the bridged card's address with prefix length, or None while it has none.
+def addresses(ip_json: str, mac: str) -> tuple[str | None, list[str]]:
+    """Return the bridged card's address, if it has one, and those of all other cards.
 
     Args:
-        ip_json: Output of ``ip -j address show``; with ``-4`` it leaves out the hardware address.
-        mac: Hardware address of the card. The card of Vagrant's NAT, whose address
-            (VirtualBox: 10.0.2.15) every VM of the world shares, has another.
+        ip_json: Output of ``ip -j address show``; with ``-4`` it would leave out the
+            hardware addresses.
+        mac: Hardware address of the bridged card. The card of Vagrant's NAT, whose
+            address (VirtualBox: 10.0.2.15) every VM of the world shares, has another.
+
+    Returns:
+        Addresses with prefix length.
     """
+    lan, others = None, []
     for link in json.loads(ip_json):
-        if link.get("address", "").lower() == mac.lower():
-            for inet in link.get("addr_info", []):
-                if inet.get("family") == "inet" and inet.get("scope") == "global":
-                    return f"{inet['local']}/{inet['prefixlen']}"
-    return None
+        for inet in link.get("addr_info", []):
+            if inet.get("family") == "inet" and inet.get("scope") == "global":
+                address = f"{inet['local']}/{inet['prefixlen']}"
+                if link.get("address", "").lower() == mac.lower():
+                    lan = address
+                else:
+                    others.append(address)
+    return lan, others
 
 
-def wait_for_address(mac: str, address: str, bridge: str, seconds: float) -> str:
-    """Return the address once there is one."""
+def wait_for_address(mac: str, address: str, bridge: str, seconds: float) -> tuple[str, list[str]]:
+    """Return what ``addresses`` returns, once there is one on the LAN."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        found = lan_address(run("ip", "-j", "address", "show"), mac)
-        if found:
-            return found
+        lan, others = addresses(run("ip", "-j", "address", "show"), mac)
+        if lan:
+            return lan, others
         time.sleep(0.5)
     if address == "dhcp":
         raise LanError(
@@ -148,9 +156,9 @@ def main() -> None:
     print("SSH: keys only, Vagrant's public key is refused. Joining the LAN.", flush=True)
     NETWORK_FILE.write_text(network_unit(mac, options.address), encoding="utf-8")
     run("networkctl", "reload")
-    found = wait_for_address(mac, options.address, options.bridge, options.seconds)
+    lan, others = wait_for_address(mac, options.address, options.bridge, options.seconds)
 
-    interface = ipaddress.IPv4Interface(found)
+    interface = ipaddress.IPv4Interface(lan)
     host_keys = [
         " ".join(file.read_text(encoding="utf-8").split()[:2])
         for file in sorted(Path("/etc/ssh").glob("ssh_host_*_key.pub"))
@@ -162,6 +170,7 @@ def main() -> None:
                 "address": str(interface.ip),
                 "subnet": str(interface.network),
                 "bridge": options.bridge,
+                "other_subnets": [str(ipaddress.IPv4Interface(one).network) for one in others],
                 "host_keys": host_keys,
             }
         ),
