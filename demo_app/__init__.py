@@ -1,4 +1,8 @@
-"""A Flask demo that shows the progress of slow work while it runs."""
+"""A Flask demo that shows the progress of slow work while it runs.
+
+`create_app` makes the web application. `python -m demo_app` runs it together with the
+worker that does the jobs (`__main__.py`, `web.py`, `worker.py`).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from flask import Flask
 from flask_bootstrap import Bootstrap5
 from flask_wtf import CSRFProtect
 
-from demo_app import config, views
+from demo_app import audit, config, connections, jobs, lessons, replay, security
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,15 +25,19 @@ def create_app(overrides: Mapping[str, object] | None = None) -> Flask:
         overrides: Configuration that replaces what the instance and ``DEMO_*`` say.
 
     Raises:
-        config.ConfigurationError: There is no instance to talk to.
+        config.ConfigurationError: There is no instance to talk to, or a value is wrong.
     """
     app = Flask(__name__)
     app.config.from_mapping(config.defaults())
     app.config.from_prefixed_env("DEMO")
     app.config.update(overrides or {})
+    config.check(app.config)
     config.load_instance(app.config)
+    config.load_secret_key(app.config)
     Bootstrap5(app)
     CSRFProtect(app)
-    app.register_blueprint(views.blueprint)
-    app.after_request(views.add_security_headers)
+    connections.init_app(app)
+    security.init_app(app)
+    for blueprint in (lessons.blueprint, jobs.blueprint, audit.blueprint, replay.blueprint):
+        app.register_blueprint(blueprint)
     return app

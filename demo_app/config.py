@@ -6,10 +6,24 @@ import json
 import os
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
+
+ENVIRONMENTS = ("development", "production")
+SECRET_KEY_LENGTH = 32
+
+# What DEMO_NAME may be: the default, then the least and the greatest value.
+NUMBERS: dict[str, tuple[float, float, float]] = {
+    "PORT": (5000, 1, 65535),
+    "WORKERS": (1, 1, 16),
+    "PAUSE_SECONDS": (2.0, 0.0, 60.0),
+    "JOB_STEPS": (40, 1, 100_000),
+    "JOB_STEP_SECONDS": (0.25, 0.0, 60.0),
+    "JOB_TIMEOUT_SECONDS": (120, 1, 3600),
+    "AUDIT_PORT_SECONDS": (2.0, 0.1, 30.0),
+}
 
 
 class ConfigurationError(Exception):
@@ -19,20 +33,54 @@ class ConfigurationError(Exception):
 def defaults() -> dict[str, object]:
     """Return the configuration that needs no instance."""
     return {
+        **{name: default for name, (default, _, _) in NUMBERS.items()},
+        "ENV": "development",
+        "HOST": "127.0.0.1",
+        "QUEUE": "demo",
+        "KIT_DIR": str(Path(__file__).parent.parent / ".kit"),
         "BOOTSTRAP_SERVE_LOCAL": True,
-        "KIT_DIR": os.environ.get("KIT_DIR") or str(Path(__file__).parent.parent / ".kit"),
-        "PAUSE_SECONDS": 2.0,
-        "SECRET_KEY": secrets.token_hex(32),
+        "MAX_CONTENT_LENGTH": 64 * 1024,  # its forms are small
+        "SESSION_COOKIE_NAME": "webdis_kit",  # other demos of Flask on this host have theirs
         "SESSION_COOKIE_SAMESITE": "Lax",
+        "SESSION_COOKIE_SECURE": None,
+        # A page may stay open for longer than the hour that is the default.
+        "WTF_CSRF_TIME_LIMIT": None,
     }
 
 
-def load_instance(config: MutableMapping[str, object]) -> None:
-    """Add where Redis and Webdis are to ``config``.
+def check(config: MutableMapping[str, Any]) -> None:
+    """Check what ``DEMO_*`` variables have set; an empty one counts as not set.
+
+    Raises:
+        ConfigurationError: A value is not one of those that are allowed.
+    """
+    for name, default in defaults().items():
+        if config[name] == "":
+            config[name] = default
+    if config["ENV"] not in ENVIRONMENTS:
+        valid = ", ".join(ENVIRONMENTS)
+        raise ConfigurationError(f"DEMO_ENV={config['ENV']} is not known; valid are: {valid}.")
+    for name, (default, least, greatest) in NUMBERS.items():
+        value = config[name]
+        whole = isinstance(default, int)
+        known = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+        if not (known and least <= value <= greatest):
+            kind = "a whole number" if whole else "a number"
+            raise ConfigurationError(
+                f"DEMO_{name}={value} is not allowed; {kind} from {least} to {greatest} is."
+            )
+    if config["SESSION_COOKIE_SECURE"] is None:
+        # Production has HTTPS in front; over plain HTTP there would be no session.
+        config["SESSION_COOKIE_SECURE"] = config["ENV"] == "production"
+
+
+def load_instance(config: MutableMapping[str, Any]) -> None:
+    """Add what the instance has to ``config``.
 
     Args:
-        config: Holds ``KIT_DIR``; receives ``REDIS`` (keyword arguments of
-            ``redis.Redis``) and ``WEBDIS_URL``.
+        config: Holds ``KIT_DIR``; receives ``INSTANCE`` (the content of instance.json),
+            ``REDIS_PUBLISHER`` and ``REDIS_JOBS`` (keyword arguments of ``redis.Redis``)
+            and ``WEBDIS_URL``.
 
     Raises:
         ConfigurationError: The instance is not there.
@@ -40,20 +88,59 @@ def load_instance(config: MutableMapping[str, object]) -> None:
     kit_dir = Path(str(config["KIT_DIR"]))
     try:
         instance = json.loads((kit_dir / "instance.json").read_text(encoding="utf-8"))
-        username = instance["redis"]["username"]
-        password = (kit_dir / "secrets" / f"redis_{username}").read_text(encoding="utf-8").strip()
+        for user in ("publisher", "jobs"):
+            password = (kit_dir / "secrets" / f"redis_{user}").read_text(encoding="utf-8").strip()
+            arguments = {
+                "host": instance["redis"]["host"],
+                "port": instance["redis"]["port"],
+                "username": user,
+                "password": password,
+            }
+            if instance["redis"]["tls"]:
+                arguments |= {"ssl": True, "ssl_ca_certs": str(kit_dir / "tls" / "ca.pem")}
+            config[f"REDIS_{user.upper()}"] = arguments
     except FileNotFoundError as error:
         raise ConfigurationError(
-            f"{error.filename} is not there: run `make up` first, or set KIT_DIR to the "
+            f"{error.filename} is not there: run `make up` first, or set DEMO_KIT_DIR to the "
             f".kit folder of a checkout that has an instance."
         ) from None
-    arguments = {
-        "host": instance["redis"]["host"],
-        "port": instance["redis"]["port"],
-        "username": username,
-        "password": password,
-    }
-    if instance["redis"]["tls"]:
-        arguments |= {"ssl": True, "ssl_ca_certs": str(kit_dir / "tls" / "ca.pem")}
-    config["REDIS"] = arguments
+    config["INSTANCE"] = instance
     config["WEBDIS_URL"] = instance["webdis"]["url"]
+
+
+def load_secret_key(config: MutableMapping[str, Any]) -> None:
+    """Add the key that signs sessions, which has to outlive a restart.
+
+    Args:
+        config: Holds ``KIT_DIR``, ``ENV`` and perhaps ``SECRET_KEY``, which comes from
+            ``DEMO_SECRET_KEY``. Outside of production one is made on first use and kept.
+
+    Raises:
+        ConfigurationError: In production there is none, or it is too short.
+    """
+    given = config["SECRET_KEY"]
+    if given is not None:
+        # A key of digits alone would have been read as a number.
+        config["SECRET_KEY"] = given = os.environ.get("DEMO_SECRET_KEY", str(given))
+    how = "; make one: python3 -c 'import secrets; print(secrets.token_hex(32))'"
+    if given is not None and len(given) < SECRET_KEY_LENGTH:
+        raise ConfigurationError(
+            f"DEMO_SECRET_KEY has {len(given)} characters; {SECRET_KEY_LENGTH} are needed{how}."
+        )
+    if given is None and config["ENV"] == "production":
+        raise ConfigurationError(f"DEMO_ENV=production needs DEMO_SECRET_KEY{how}.")
+    if given is None:
+        config["SECRET_KEY"] = _kept_secret(Path(str(config["KIT_DIR"])) / "secrets" / "flask")
+
+
+def _kept_secret(path: Path) -> str:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        if len(kept := path.read_text(encoding="ascii")) >= SECRET_KEY_LENGTH:
+            return kept
+        path.unlink()  # whoever made it was interrupted
+        return _kept_secret(path)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secret := secrets.token_hex(SECRET_KEY_LENGTH))
+    return secret

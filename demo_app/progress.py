@@ -132,6 +132,7 @@ redis.call('EXPIRE', KEYS[1], {EXPIRY_SECONDS})
 return 1
 """
 
+_json = json.JSONEncoder().encode  # json.dumps looks at its options each time
 _BACKOFF = ExponentialWithJitterBackoff(base=0.05, cap=1)
 
 
@@ -289,6 +290,11 @@ class Progress:
             self._cancel = answer is not None
         return self._cancel
 
+    def raise_if_cancelled(self) -> None:
+        """Raise `CancelledError` if somebody wants the work to stop."""
+        if self.cancel_requested():
+            raise CancelledError("Somebody asked for the work to stop.")
+
     def track(
         self, items: Iterable[Item], text: str = "", *, per_second: float = 5.0
     ) -> Iterator[Item]:
@@ -313,7 +319,7 @@ class Progress:
                 sent, sent_at = count, now
                 # The answer to the update has said so: this asks nobody.
                 if self._cancel:
-                    raise CancelledError("The work was cancelled.")
+                    self.raise_if_cancelled()
             yield item
             count += 1
             self.current = count
@@ -415,11 +421,13 @@ def events_after(redis: Redis, channel: str, after: int) -> list[dict[str, Any]]
     """
     if after > position(redis, channel).seq:
         after = 0
-    entries = cast(
-        "list[tuple[object, dict[object, bytes | str]]]",
-        redis.xrange(f"{channel}:events", min=f"({after}-1", count=REPLAY_MESSAGES),
-    )
-    return [json.loads(message) for _, fields in entries for message in fields.values()]
+    entries = redis.xrange(f"{channel}:events", min=f"({after}-1", count=REPLAY_MESSAGES)
+    return _messages(entries)
+
+
+def last_events(redis: Redis, channel: str, count: int) -> list[dict[str, Any]]:
+    """Return a channel's last messages, at most ``count``, in order."""
+    return _messages(redis.xrevrange(f"{channel}:events", count=count))[::-1]
 
 
 def position(redis: Redis, channel: str) -> Position:
@@ -427,6 +435,11 @@ def position(redis: Redis, channel: str) -> Position:
     answer = cast("list[bytes | str | None]", redis.hmget(f"{channel}:state", ["epoch", "seq"]))
     epoch, seq = answer
     return Position(epoch.decode() if isinstance(epoch, bytes) else epoch or "", int(seq or 0))
+
+
+def _messages(entries: object) -> list[dict[str, Any]]:
+    stream = cast("list[tuple[object, dict[object, bytes | str]]]", entries)
+    return [json.loads(message) for _, fields in stream for message in fields.values()]
 
 
 def _text(name: str, value: object) -> str:
@@ -449,16 +462,16 @@ def _number(value: int | None) -> int | str:
 
 def _literal(text: str) -> str:
     """Return ``text`` in JSON, with what cannot be carried replaced or cut, visibly."""
-    literal = json.dumps(_text("text", text)[:MAX_TEXT_BYTES])
+    literal = _json(_text("text", text)[:MAX_TEXT_BYTES])
     if "\\u" in literal:
         # Webdis cuts a message at NUL; lone surrogates are not text.
         text = text[:MAX_TEXT_BYTES].replace("\0", "\N{SYMBOL FOR NULL}")
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        literal = json.dumps(text)
+        literal = _json(text)
     if len(literal) <= MAX_TEXT_BYTES:
         return literal
     ellipsis = "\N{HORIZONTAL ELLIPSIS}"
-    room = MAX_TEXT_BYTES - len(json.dumps(ellipsis))
+    room = MAX_TEXT_BYTES - len(_json(ellipsis))
     lengths = range(len(text))
-    fitting = bisect.bisect_right(lengths, room, key=lambda length: len(json.dumps(text[:length])))
-    return json.dumps(text[: fitting - 1] + ellipsis)
+    fitting = bisect.bisect_right(lengths, room, key=lambda length: len(_json(text[:length])))
+    return _json(text[: fitting - 1] + ellipsis)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+from demo_app.lessons import STEPS
 from demo_app.progress import Progress
-from demo_app.views import STEPS
 from kit.checkout import ROOT
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def demo_url(instance, tmp_path_factory):
         process = subprocess.Popen(
             [sys.executable, "-m", "demo_app"],
             cwd=ROOT,
-            env={**os.environ, "HOST": "127.0.0.1", "PORT": str(port), "DEMO_PAUSE_SECONDS": "1"},
+            env={**os.environ, "DEMO_PORT": str(port), "DEMO_PAUSE_SECONDS": "1"},
             stdout=output,
             stderr=subprocess.STDOUT,
         )

@@ -1,0 +1,57 @@
+"""The fourth lesson: do the instance's ports answer as the firewall's rules say?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import Blueprint, abort, current_app, redirect, render_template, url_for
+
+from demo_app import channels, ports, queueing, runs, tasks
+
+if TYPE_CHECKING:
+    from werkzeug.wrappers import Response
+
+blueprint = Blueprint("audit", __name__, url_prefix="/audit")
+
+PAGE = "audit.show"
+TIMEOUT_SECONDS = 120
+
+
+@blueprint.get("/")
+def new() -> str:
+    """Show what would be checked, and the audits of this session."""
+    return render_template(
+        "audit_new.html",
+        address=current_app.config["INSTANCE"]["address"],
+        tokens=channels.own_runs(PAGE),
+    )
+
+
+@blueprint.post("/")
+def start() -> Response:
+    """Put an audit into the queue; it takes nothing from the request."""
+    token = channels.new_run(PAGE)
+    try:
+        queueing.enqueue(tasks.audit, token, timeout_seconds=TIMEOUT_SECONDS)
+    except queueing.QueueFullError as error:
+        abort(503, str(error))
+    return redirect(url_for(".show", token=token), 303)
+
+
+@blueprint.get("/<token>")
+def show(token: str) -> str:
+    """Show how far an audit is, and its result once there is one."""
+    return runs.page(token, PAGE, "audit.html", **_result(token))
+
+
+@blueprint.get("/<token>/result")
+def result(token: str) -> str:
+    """Return the table alone, for the page that has seen the audit end."""
+    if channels.page_of(token) != PAGE:
+        abort(404, "There is no such audit, or it is somebody else's.")
+    return render_template("audit_result.html", **_result(token))
+
+
+def _result(token: str) -> dict[str, object]:
+    rows = queueing.result(token)
+    return {"rows": rows, "verdict": ports.verdict(rows) if rows else None}

@@ -1,0 +1,65 @@
+"""The third lesson: a job that outlives its request, with percent, ETA and cancel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import Blueprint, abort, current_app, redirect, render_template, request, url_for
+
+from demo_app import channels, queueing, runs, tasks
+
+if TYPE_CHECKING:
+    from werkzeug.wrappers import Response
+
+blueprint = Blueprint("jobs", __name__, url_prefix="/job")
+
+PAGE = "jobs.show"
+TIMEOUT_SHOWN_SECONDS = 3
+ENDINGS = {
+    "done": "succeeds",
+    "failed": "fails in the middle",
+    "timeout": f"takes longer than the {TIMEOUT_SHOWN_SECONDS} seconds it may",
+}
+
+
+@blueprint.get("/")
+def new() -> str:
+    """Show the form, and the jobs of this session."""
+    return render_template("job_new.html", endings=ENDINGS, tokens=channels.own_runs(PAGE))
+
+
+@blueprint.post("/")
+def start() -> Response:
+    """Put a job into the queue and lead to its page."""
+    ending = request.form.get("ending", "done")
+    if ending not in ENDINGS:
+        abort(400, f"ending has to be one of: {', '.join(ENDINGS)}.")
+    token = channels.new_run(PAGE)
+    seconds = current_app.config["JOB_TIMEOUT_SECONDS"]
+    try:
+        queueing.enqueue(
+            tasks.count,
+            token,
+            timeout_seconds=TIMEOUT_SHOWN_SECONDS if ending == "timeout" else seconds,
+            steps=current_app.config["JOB_STEPS"],
+            ending=ending,
+        )
+    except queueing.QueueFullError as error:
+        abort(503, str(error))
+    return redirect(url_for(".show", token=token), 303)
+
+
+@blueprint.get("/<token>")
+def show(token: str) -> str:
+    """Show how far a job is."""
+    return runs.page(token, PAGE, "job.html")
+
+
+@blueprint.post("/<token>/cancel")
+def cancel(token: str) -> Response:
+    """Stop a run of this session, of whatever kind."""
+    page = channels.page_of(token)
+    if page is None:
+        abort(404, "There is no such run, or it is somebody else's.")
+    queueing.cancel(token)
+    return redirect(url_for(page, token=token), 303)

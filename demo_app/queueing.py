@@ -1,0 +1,100 @@
+"""The job queue, as the web side sees it: put in, look up, cancel.
+
+A run has one token: its channel is named after it, and its job's id is a digest of
+it. So the queue's logs name the job without telling who may listen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, cast
+
+from flask import current_app
+from rq import Callback, Queue, get_current_job
+from rq.serializers import JSONSerializer
+
+from demo_app import channels, connections
+from demo_app.progress import EXPIRY_SECONDS, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rq.job import Job
+
+MOST_WAITING = 50
+RESULT = "result"  # the field of a job's own data
+
+
+class QueueFullError(Exception):
+    """So many jobs wait already that another one would not be done soon."""
+
+
+def queue() -> Queue:
+    """Return the queue; its jobs are JSON, so that nothing in Redis can be code."""
+    name = str(current_app.config["QUEUE"])
+    return Queue(name, connection=connections.jobs(), serializer=JSONSerializer)
+
+
+def job_id(token: str) -> str:
+    """Return the id of a run's job."""
+    return hashlib.sha256(token.encode()).hexdigest()[:32]
+
+
+def enqueue(
+    work: Callable[..., object], token: str, *, timeout_seconds: int, **options: object
+) -> None:
+    """Put a run into the queue.
+
+    Args:
+        work: A function of `demo_app.tasks` that takes the token and ``options``.
+        token: Of the run.
+        timeout_seconds: After which the work is stopped and has failed.
+        options: What JSON can carry.
+
+    Raises:
+        QueueFullError: Too many wait already.
+    """
+    waiting = queue()
+    if waiting.count >= MOST_WAITING:
+        raise QueueFullError(f"{MOST_WAITING} jobs are waiting already; try again later.")
+    waiting.enqueue(
+        work,
+        token,
+        **options,
+        job_id=job_id(token),
+        job_timeout=timeout_seconds,
+        result_ttl=EXPIRY_SECONDS,
+        failure_ttl=EXPIRY_SECONDS,
+        description=work.__name__,  # without the token
+        on_failure=Callback("demo_app.tasks.report_failure"),
+    )
+
+
+def find(token: str) -> Job | None:
+    """Return a run's job, unless it has expired."""
+    return queue().fetch_job(job_id(token))
+
+
+def result(token: str) -> Any:  # noqa: ANN401  # as the work left it
+    """Return what a run's work has left; nothing if it has not, or not yet."""
+    job = find(token)
+    return job.get_meta().get(RESULT) if job else None
+
+
+def leave_result(value: object) -> None:
+    """Leave ``value`` for the page; called by work, before it reports that it is done."""
+    job = cast("Job", get_current_job())
+    job.meta[RESULT] = value
+    job.save_meta()  # type: ignore[no-untyped-call]  # RQ has not typed it
+
+
+def cancel(token: str) -> None:
+    """Stop a run: at once if it waits, at its next step if it is being worked on."""
+    progress = Progress(connections.publisher(), channels.channel_of(token))
+    progress.request_cancel()
+    # Whoever takes it out of the queue, this or a worker, has to end its stream.
+    waiting = queue()
+    if waiting.connection.lrem(waiting.key, 1, job_id(token)):
+        progress.cancelled("Cancelled before it began")
+        if job := find(token):
+            job.delete()

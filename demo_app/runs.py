@@ -1,0 +1,78 @@
+"""How far a run is, for the page that shows it: also for a browser without JavaScript."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from flask import abort, render_template
+
+from demo_app import channels, connections, queueing
+from demo_app.progress import TERMINAL, last_events
+
+# Earlier ones are left out of the page as it is first shown.
+MESSAGES_SHOWN = 200
+
+
+@dataclass(frozen=True)
+class Run:
+    """How far a run is.
+
+    Args:
+        token: Its token.
+        events: Its last messages.
+        epoch: Of its channel.
+        state: ``waiting``, ``running``, or how it ended: ``done``, ``failed``, ``cancelled``.
+        percent: Of its steps; nothing while their number is not known.
+    """
+
+    token: str
+    events: list[dict[str, Any]]
+    epoch: str
+    state: str
+    percent: int | None
+
+    @property
+    def channel(self) -> str:
+        """Name of its channel."""
+        return channels.channel_of(self.token)
+
+    @property
+    def ended(self) -> bool:
+        """Nothing will follow."""
+        return self.state in TERMINAL
+
+    @property
+    def last_seq(self) -> int:
+        """Number of its last message."""
+        return self.events[-1]["seq"] if self.events else 0
+
+
+def look_up(token: str) -> Run:
+    """Return how far a run is."""
+    channel = channels.channel_of(token)
+    events = last_events(connections.publisher(), channel, MESSAGES_SHOWN)
+    if not events:
+        return Run(token, [], "", "waiting", None)
+    last = events[-1]
+    state = last["kind"] if last["kind"] in TERMINAL else "running"
+    current, total = last["current"], last["total"]
+    percent = min(100, 100 * current // total) if current is not None and total else None
+    return Run(token, events, last["epoch"], state, percent)
+
+
+def page(token: str, endpoint: str, template: str, **context: object) -> str:
+    """Return the page of a run, for its owner.
+
+    Args:
+        token: Of the run.
+        endpoint: Of this page: a run of another kind is not shown by it.
+        template: Extends ``run.html``.
+        context: More for the template.
+    """
+    if channels.page_of(token) != endpoint:
+        abort(404, "There is no such run, or it is somebody else's.")
+    run = look_up(token)
+    if run.state == "waiting" and queueing.find(token) is None:
+        abort(404, "This run was too long ago: nothing is known of it any more.")
+    return render_template(template, run=run, **context)

@@ -1,0 +1,90 @@
+"""What the worker does: each function is one kind of job, and reports its progress."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any
+
+from flask import current_app
+from rq.exceptions import AbandonedJobError
+from rq.timeouts import JobTimeoutException
+
+from demo_app import channels, connections, ports, queueing
+from demo_app.progress import EndedError, Progress, ProgressError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from redis import Redis
+    from rq.job import Job
+
+BROKEN = "It failed because of an error in its program. The log has the details."
+LOST = "It failed because its worker was stopped. Start it again."
+
+
+@contextlib.contextmanager
+def _reported(token: str) -> Iterator[Progress]:
+    """Report a run from started to its end, and say for people why it failed."""
+    with Progress(connections.publisher(), channels.channel_of(token)) as progress:
+        try:
+            progress.raise_if_cancelled()
+            yield progress
+        except JobTimeoutException:
+            progress.failed("It failed because it took longer than it may.")
+            raise
+        except ProgressError:
+            raise
+        except Exception:
+            progress.failed(BROKEN)
+            raise
+
+
+def count(token: str, steps: int, ending: str) -> None:
+    """Take ``steps`` steps, and do what a job does: succeed, fail, or take too long.
+
+    Args:
+        token: Of the run.
+        steps: How many.
+        ending: ``done``, ``failed`` (in the middle) or ``timeout``.
+    """
+    pause_seconds = float(current_app.config["JOB_STEP_SECONDS"])
+    with _reported(token) as progress:
+        for step in progress.track(range(1, steps + 1), "Working"):
+            if ending == "failed" and step > steps / 2:
+                raise RuntimeError("This job was started in order to fail.")
+            if ending == "timeout":
+                progress.message("This step takes longer than the job may.")
+                time.sleep(3600)
+            time.sleep(pause_seconds)
+
+
+def audit(token: str) -> None:
+    """Check the instance's ports from here; leave a row for each."""
+    config = current_app.config
+    with _reported(token) as progress:
+        expected = ports.expected(config["INSTANCE"])
+        progress.total = len(expected)
+        rows: list[dict[str, Any]] = []
+        checks = ports.check(
+            config["INSTANCE"]["address"], expected, float(config["AUDIT_PORT_SECONDS"])
+        )
+        for row in checks:
+            rows.append(row)
+            progress.update(len(rows), f"{row['port']} {row['service']}: {row['finding']}")
+            progress.raise_if_cancelled()
+        queueing.leave_result(sorted(rows, key=lambda row: row["port"]))
+        progress.done(ports.verdict(rows))
+
+
+def report_failure(
+    job: Job, _connection: Redis, _kind: type, error: Exception, _traceback: object
+) -> None:
+    """End the stream of a job that could not do so itself; RQ calls this."""
+    end_stream(job, LOST if isinstance(error, AbandonedJobError) else BROKEN)
+
+
+def end_stream(job: Job, text: str) -> None:
+    """Publish that a job has failed, unless its stream has ended."""
+    with contextlib.suppress(EndedError):
+        Progress(connections.publisher(), channels.channel_of(job.args[0])).failed(text)

@@ -1,0 +1,31 @@
+"""``python -m demo_app.web FD PARENT``: the web server, on a socket that its parent listens on.
+
+The socket stays when this process is replaced: requests wait meanwhile, none is refused.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+
+import waitress
+
+from demo_app import create_app
+from demo_app.parents import end_with_parent
+
+THREADS = 16  # a request of the first lessons holds one for as long as its work takes
+
+
+def main() -> int:
+    """Serve until SIGTERM; return the exit code."""
+    listener, parent = (int(argument) for argument in sys.argv[1:])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_with_parent(parent, signal.SIGTERM)
+    waitress.serve(create_app(), sockets=[socket.socket(fileno=listener)], threads=THREADS)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

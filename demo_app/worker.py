@@ -1,0 +1,98 @@
+"""``python -m demo_app.worker NAME PARENT``: takes jobs from the queue, one after the other.
+
+Each job runs in a process of its own, forked by RQ. `fail_jobs_of` ends the streams of
+those whose worker was killed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
+from rq import Worker
+from rq.serializers import JSONSerializer
+
+from demo_app import connections, create_app, queueing, tasks
+from demo_app.parents import end_with_parent
+
+if TYPE_CHECKING:
+    from rq import Queue
+    from rq.job import Job
+
+HEARTBEAT_SECONDS = 5
+# How long a worker that nobody watches over is believed in: this and a minute of RQ's.
+WORKER_SECONDS = 30
+# Redis may restart under a worker: it waits for about a minute.
+RECONNECTS = 60
+
+
+class DemoWorker(Worker):
+    """A worker that ends the stream of each job that fails, whatever the job came to."""
+
+    def main_work_horse(self, job: Job, queue: Queue) -> None:
+        """Work on a job, in the process forked for it."""
+        end_with_parent(self.pid or 0, signal.SIGKILL)
+        super().main_work_horse(job, queue)
+
+    def handle_job_failure(
+        self, job: Job, queue: Queue, started_job_registry: object = None, exc_string: str = ""
+    ) -> None:
+        """Note that a job has failed: by an exception, or because its process is gone."""
+        super().handle_job_failure(job, queue, started_job_registry, exc_string)
+        tasks.end_stream(job, tasks.LOST)
+
+
+def _make(name: str) -> DemoWorker:
+    worker = DemoWorker(
+        [queueing.queue()],
+        name=name,
+        connection=connections.jobs(),
+        serializer=JSONSerializer,
+        job_monitoring_interval=HEARTBEAT_SECONDS,
+        maintenance_interval=WORKER_SECONDS,
+        worker_ttl=WORKER_SECONDS,
+        # It would look for its address in the list of all clients, which is none of its business.
+        prepare_for_work=False,
+    )
+    worker.hostname, worker.pid = socket.gethostname(), os.getpid()
+    return worker
+
+
+def fail_jobs_of(dead: str) -> None:
+    """End the jobs of a worker that is gone; needs an application context.
+
+    Args:
+        dead: Its name.
+    """
+    worker = _make(dead)
+    queue = queueing.queue()
+    for job_id in queue.started_job_registry.get_job_ids(cleanup=False):
+        job = queue.fetch_job(job_id)
+        if job is None or job.worker_name != dead:
+            continue
+        for worker.execution in job.get_executions():
+            worker.handle_job_failure(job, queue, exc_string="Its worker was killed.")
+            worker.log.warning("Job %s has lost its worker %s", job.id, dead)
+    worker.register_death()  # type: ignore[no-untyped-call]  # RQ has not typed it
+
+
+def main() -> int:
+    """Work until SIGTERM, which lets the job at hand finish; a second one does not."""
+    name, parent = sys.argv[1], int(sys.argv[2])
+    # Ctrl-C reaches the whole process group: it is the parent's to handle.
+    os.setpgrp()
+    end_with_parent(parent, signal.SIGTERM)
+    with create_app().app_context():
+        reconnect = ExponentialWithJitterBackoff(base=0.1, cap=1)
+        connections.jobs().set_retry(Retry(reconnect, retries=RECONNECTS))
+        _make(name).work()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""Jobs as `make demo` runs them, and how each way to die ends on the page."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import threading
+
+import pytest
+
+from demo_app import tasks
+from demo_app.progress import events_after
+
+
+def start(visitor, ending="done"):
+    return visitor.post("/job/", ending=ending)
+
+
+def running(visitor, ending="done"):
+    path = start(visitor, ending)
+    visitor.wait_for(path, "running")
+    return path
+
+
+def cancel(visitor, path):
+    assert visitor.post(path, action=f"{path}/cancel") == path
+
+
+def events(visitor, path):
+    replay = re.search(r'data-replay="([^"]+)"', visitor.get(path))[1]
+    return json.loads(visitor.get(f"{replay}?after=0"))
+
+
+def test_a_job_goes_from_started_to_done(visitor):
+    path = start(visitor)
+    assert visitor.wait_for(path, "done", "failed", "cancelled") == ("done", "Done")
+    kinds = [event["kind"] for event in events(visitor, path)]
+    assert kinds[0] == "started"
+    assert kinds[-1] == "done"
+    last_update = [event for event in events(visitor, path) if event["kind"] == "progress"][-1]
+    assert (last_update["current"], last_update["total"]) == (40, 40)
+    page = visitor.get(path)
+    assert 'value="100"' in page
+    assert 'http-equiv="refresh"' not in page
+
+
+def test_without_javascript_the_page_loads_itself_again(visitor):
+    path = running(visitor)
+    page = visitor.get(path)
+    assert re.search(r'<noscript><meta http-equiv="refresh" content="\d+"></noscript>', page)
+    assert re.search(r'<progress id="bar"[^>]* value="\d+"', page)
+    cancel(visitor, path)
+    visitor.wait_for(path, "cancelled")
+
+
+def test_an_exception_is_a_text_for_people_and_details_in_the_log(visitor, demo):
+    path = start(visitor, "failed")
+    assert visitor.wait_for(path, "done", "failed") == ("failed", tasks.BROKEN)
+    demo.wait_for_log("RuntimeError: This job was started in order to fail.")
+    assert "RuntimeError" not in visitor.get(path)
+
+
+def test_a_time_out_is_a_text_for_people_and_details_in_the_log(visitor, demo):
+    path = start(visitor, "timeout")
+    state, text = visitor.wait_for(path, "done", "failed")
+    assert (state, text) == ("failed", "It failed because it took longer than it may.")
+    demo.wait_for_log("JobTimeoutException")
+
+
+def test_cancel_stops_a_running_job_and_frees_its_worker(visitor):
+    path = running(visitor)
+    cancel(visitor, path)
+    assert visitor.wait_for(path, "done", "cancelled")[0] == "cancelled"
+    last = events(visitor, path)[-2]
+    assert last["current"] < last["total"]
+    assert visitor.wait_for(start(visitor, "failed"), "failed")
+
+
+def test_cancel_takes_a_waiting_job_out_of_the_queue(visitor):
+    first = running(visitor)
+    second = start(visitor)
+    cancel(visitor, second)
+    assert visitor.state(second) == ("cancelled", "Cancelled before it began")
+    cancel(visitor, first)
+    visitor.wait_for(first, "cancelled")
+    # Nobody has worked on it since.
+    assert visitor.wait_for(start(visitor, "failed"), "failed")
+    assert [event["kind"] for event in events(visitor, second)] == ["cancelled"]
+
+
+def test_a_cancel_that_comes_twice_or_too_late_does_nothing(visitor):
+    path = start(visitor, "failed")
+    visitor.wait_for(path, "failed")
+    last = events(visitor, path)[-1]
+    visitor.post("/job/", action=f"{path}/cancel")
+    visitor.post("/job/", action=f"{path}/cancel")
+    assert events(visitor, path)[-1] == last
+
+
+def kill_horse(demo):
+    os.kill(demo.horse(), signal.SIGKILL)
+
+
+def kill_worker(demo):
+    os.kill(demo.process_of("worker"), signal.SIGKILL)
+
+
+def kill_both(demo):
+    horse, worker = demo.horse(), demo.process_of("worker")
+    os.kill(worker, signal.SIGKILL)
+    os.kill(horse, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("kill", [kill_horse, kill_worker, kill_both])
+def test_a_killed_worker_ends_in_failed_and_the_next_job_is_done(visitor, demo, kill):
+    path = running(visitor)
+    waiting = start(visitor, "failed")
+    horse = demo.horse()
+    kill(demo)
+    assert visitor.wait_for(path, "done", "failed") == ("failed", tasks.LOST)
+    assert visitor.wait_for(waiting, "failed") == ("failed", tasks.BROKEN)
+    # What was doing the job does not go on in secret.
+    assert len(events(visitor, path)) == events(visitor, path)[-1]["seq"]
+    assert demo.has_ended(horse)
+
+
+def test_a_killed_web_server_changes_nothing_for_a_job_or_its_page(visitor, demo):
+    path = running(visitor)
+    os.kill(demo.process_of("web"), signal.SIGKILL)
+    # The session is still known: the key is kept. And no request is refused meanwhile.
+    assert visitor.state(path)[0] == "running"
+    assert visitor.wait_for(path, "done", "failed") == ("done", "Done")
+    seqs = [event["seq"] for event in events(visitor, path)]
+    assert seqs == list(range(1, len(seqs) + 1))
+
+
+def test_redis_restarts_under_a_job_and_it_goes_on(visitor, server):
+    path = running(visitor)
+    restart = threading.Thread(target=server.run, args=("systemctl restart redis",))
+    restart.start()
+    restart.join()
+    assert visitor.wait_for(path, "done", "failed") == ("done", "Done")
+    seqs = [event["seq"] for event in events(visitor, path)]
+    assert seqs == list(range(1, len(seqs) + 1))
+
+
+def test_an_audit_finds_the_rules_kept(visitor, instance):
+    path = visitor.post("/audit/")
+    state, text = visitor.wait_for(path, "done", "failed")
+    assert state == "done"
+    assert re.fullmatch(r"All \d+ ports are as the firewall&#39;s rules say\.", text)
+    page = visitor.get(path)
+    assert text in visitor.get(f"{path}/result")
+    rows = re.findall(r'<th scope="row">(\d+)</th>', page)
+    steps = [event for event in events(visitor, path) if event["kind"] == "progress"]
+    assert len(steps) == len(rows) == steps[-1]["total"]
+    for rule in instance["firewall"]["ports"]:
+        assert str(rule["port"]) in rows
+
+
+def test_a_stopped_demo_fails_the_job_and_leaves_no_process(start_demo, publisher_redis):
+    demo = start_demo(DEMO_JOB_STEPS=1000)
+    visitor = demo.visitor()
+    path = running(visitor)
+    channel = re.search(r'data-channel="([^"]+)"', visitor.get(path))[1]
+    processes = [demo.process_of("web"), demo.process_of("worker"), demo.horse()]
+    log = demo.stop()
+    assert "Traceback" not in log
+    last = events_after(publisher_redis, channel, 0)[-1]
+    assert (last["kind"], last["text"]) == ("failed", tasks.LOST)
+    for pid in processes:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
