@@ -1,0 +1,211 @@
+"""The edge: what it lets through to Webdis, and what it does not."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import secrets
+import socket
+import ssl
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+import redis
+from websockets.exceptions import InvalidStatus
+
+from kit.verify import publisher, redis_as, trust, websocket
+
+VERSIONS = {
+    "1.0": ssl.TLSVersion.TLSv1,
+    "1.1": ssl.TLSVersion.TLSv1_1,
+    "1.2": ssl.TLSVersion.TLSv1_2,
+    "1.3": ssl.TLSVersion.TLSv1_3,
+}
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    "Origin": "http://127.0.0.1:5000",
+}
+
+
+def ask(instance, path, *, method="GET", body=None, headers=None):
+    """Return the status that a raw request gets; the path is sent as it stands."""
+    connection = http.client.HTTPSConnection(
+        instance["address"], timeout=20, context=trust(instance)
+    )
+    with contextlib.closing(connection):
+        connection.request(method, path, body=body, headers=UPGRADE if headers is None else headers)
+        return connection.getresponse().status
+
+
+def status_of_websocket(instance, **options):
+    with pytest.raises(InvalidStatus) as refused, websocket(instance, **options):
+        pass
+    return refused.value.response.status_code
+
+
+def delivers(instance, page, channel):
+    """Publish and tell whether this very socket delivers it."""
+    with publisher(instance) as connection:
+        connection.publish(channel, "still here")
+    return json.loads(page.recv(20)) == {"SUBSCRIBE": ["message", channel, "still here"]}
+
+
+def subscribed(page):
+    channel = f"progress:{secrets.token_hex(16)}"
+    page.send(json.dumps(["SUBSCRIBE", channel]))
+    assert "subscribe" in str(page.recv(20))
+    return channel
+
+
+@pytest.mark.parametrize("port", [443, 6379], ids=["edge", "redis"])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_only_tls_1_2_and_newer(instance, version, port):
+    context = trust(instance)
+    context.set_ciphers("ALL:@SECLEVEL=0")  # or this side would not even offer the old ones
+    with pytest.warns() if version < "1.2" else contextlib.nullcontext():
+        context.minimum_version = context.maximum_version = VERSIONS[version]
+    refused = pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL")
+    with (
+        socket.create_connection((instance["address"], port), timeout=20) as connection,
+        refused if version < "1.2" else contextlib.nullcontext(),
+        context.wrap_socket(connection, server_hostname=instance["address"]) as channel,
+    ):
+        assert channel.version() == f"TLSv{version}"
+
+
+def test_nobody_trusts_it_without_the_instances_ca(instance):
+    with pytest.raises(ssl.SSLCertVerificationError):
+        websocket(instance, ssl=ssl.create_default_context())
+
+
+def test_http_leads_to_https(instance):
+    connection = http.client.HTTPConnection(instance["address"], timeout=20)
+    with contextlib.closing(connection):
+        connection.request("GET", "/some/path?a=b", headers={"Host": "elsewhere.invalid"})
+        answer = connection.getresponse()
+        assert answer.status == 301
+        assert answer.headers["Location"] == f"https://{instance['address']}/some/path?a=b"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/.raw", "/.json/", "/SUBSCRIBE/progress:x", "/SUBSCRIBE/a.json", "/GET/a", "/x.json"],
+)
+def test_there_is_one_path_alone(instance, path):
+    assert ask(instance, path) == 404
+
+
+@pytest.mark.parametrize("path", ["/.json", "/.json?a=b", "//.json", "/GET/../.json", "/%2Ejson"])
+def test_other_spellings_of_that_path_are_that_path(instance, path):
+    assert ask(instance, path) == 101
+
+
+def test_that_path_takes_websockets_alone(instance):
+    origin = {"Origin": UPGRADE["Origin"]}
+    assert ask(instance, "/.json", headers=origin) == 426
+    body = "SET/progress:wall/x"
+    assert ask(instance, "/.json", method="POST", body=body, headers=origin) == 426
+
+
+def test_a_large_body_is_refused(instance):
+    assert ask(instance, "/.json", method="POST", body="x" * 1025) == 413
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        None,
+        "null",
+        "http://elsewhere.invalid",
+        "http://127.0.0.1.elsewhere.invalid",
+        "http://127.0.0.1:5000.elsewhere.invalid",
+        "http://elsewhere.invalid/http://127.0.0.1:5000",
+        "https://127.0.0.1:5000",
+    ],
+)
+def test_pages_of_other_origins_are_refused(instance, origin):
+    assert status_of_websocket(instance, origin=origin) == 403
+
+
+@pytest.mark.parametrize("origin", ["http://127.0.0.1:5000", "http://localhost:8080"])
+def test_pages_of_listed_origins_may_connect(instance, origin):
+    with websocket(instance, origin=origin) as page:
+        assert delivers(instance, page, subscribed(page))
+
+
+def test_each_address_has_so_many_sockets_at_so_high_a_rate(instance):
+    pages, refused = [], 0
+    deadline = time.monotonic() + 120
+    with contextlib.ExitStack() as closing:
+        # Faster than 10 a second after a burst of 50: some of these are refused.
+        while len(pages) < 100:
+            assert time.monotonic() < deadline
+            try:
+                pages.append(closing.enter_context(websocket(instance)))
+            except InvalidStatus as error:
+                assert error.response.status_code == 429  # noqa: PT017  # others are errors
+                refused += 1
+                time.sleep(0.1)  # one is given back
+        assert refused, "nothing slowed a hundred connections down"
+        time.sleep(0.5)
+        assert status_of_websocket(instance) == 429
+        assert delivers(instance, pages[0], subscribed(pages[0]))
+    with websocket(instance) as page:
+        assert delivers(instance, page, subscribed(page))
+
+
+def test_a_reload_keeps_sockets(instance, server):
+    with websocket(instance) as page:
+        channel = subscribed(page)
+        assert server.run("systemctl reload nginx").rc == 0
+        with websocket(instance) as newer:
+            assert delivers(instance, newer, subscribed(newer))
+        assert delivers(instance, page, channel)
+
+
+def test_a_broken_configuration_is_not_loaded(instance, server):
+    file = "/etc/edge/nginx.conf"
+    assert server.run(f"cp -p {file} {file}.kept && echo nonsense >> {file}").rc == 0
+    try:
+        assert server.run("systemctl reload nginx").rc != 0
+        with websocket(instance) as page:
+            assert delivers(instance, page, subscribed(page))
+    finally:
+        assert server.run(f"mv {file}.kept {file} && systemctl reload nginx").rc == 0
+
+
+def test_webdis_is_behind_the_edge_alone(instance, server):
+    with pytest.raises(OSError):  # noqa: PT011  # refused or dropped
+        socket.create_connection((instance["address"], 7379), timeout=5).close()
+    listeners = server.run("ss -Hltn sport = :7379").stdout.split()
+    assert listeners[3] == "127.0.0.1:7379"
+
+
+def test_redis_speaks_tls_alone(instance):
+    with (
+        redis.Redis(host=instance["address"], port=6379, socket_timeout=10) as plain,
+        pytest.raises(redis.ConnectionError),
+    ):
+        plain.ping()
+    with redis_as(instance) as stranger, pytest.raises(redis.AuthenticationError):
+        stranger.ping()
+
+
+def test_sandbox(server):
+    answer = server.run("systemd-analyze security --no-pager nginx.service")
+    exposure = float(answer.stdout.split("exposure level for")[1].split(":")[1].split()[0])
+    assert exposure <= 2.0, answer.stdout
+    users = server.run("ps -o user= -C nginx").stdout.split()
+    assert set(users) == {"www-data"}
+
+
+def test_keys_are_for_their_service_alone(server):
+    for path, group in (("/etc/edge/key.pem", "www-data"), ("/etc/redis/key.pem", "redis")):
+        file = server.file(path)
+        assert (file.user, file.group, file.mode) == ("root", group, 0o640)
