@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import secrets
-import ssl
 from typing import TYPE_CHECKING, Any
 
 import redis
 from websockets.exceptions import WebSocketException
-from websockets.sync.client import connect
 
 from kit import providers
-from kit import tls as certificates
 from kit.checkout import KIT_DIR, read_instance
 from kit.errors import KitError
+from kit.page import TIMEOUT_SECONDS, Page
+from kit.tls import CA_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from websockets.sync.client import ClientConnection
-
-TIMEOUT_SECONDS = 10.0
 
 
 def publisher(instance: dict[str, Any]) -> redis.Redis:
@@ -39,44 +33,13 @@ def redis_as(instance: dict[str, Any], **credentials: Any) -> redis.Redis:  # no
     """
     entry = instance["redis"]
     if entry["tls"]:
-        credentials |= {"ssl": True, "ssl_ca_certs": str(certificates.CA_FILE)}
+        credentials |= {"ssl": True, "ssl_ca_certs": str(CA_FILE)}
     return redis.Redis(
         host=entry["host"],
         port=entry["port"],
         socket_timeout=TIMEOUT_SECONDS,
         socket_connect_timeout=TIMEOUT_SECONDS,
         **credentials,
-    )
-
-
-def trust(instance: dict[str, Any]) -> ssl.SSLContext:
-    """Return what this host trusts, and the instance's own CA where it has one."""
-    context = ssl.create_default_context()
-    if instance["tls"]:
-        context.load_verify_locations(certificates.CA_FILE)
-    return context
-
-
-def websocket(instance: dict[str, Any], **options: Any) -> ClientConnection:  # noqa: ANN401  # as websockets takes them
-    """Return an open WebSocket, as a page that may connect would have.
-
-    Args:
-        instance: The content of ``.kit/instance.json``.
-        options: Override keyword arguments of ``websockets.sync.client.connect``.
-    """
-    # The package of Webdis hangs without an Origin.
-    origin = f"http://{instance['address']}"
-    if instance["tls"]:
-        origin = instance["origins"][0].removesuffix(":*")
-        options.setdefault("ssl", trust(instance))
-    return connect(
-        instance["webdis"]["url"],
-        **{
-            "origin": origin,
-            "open_timeout": TIMEOUT_SECONDS,
-            "close_timeout": 1,
-            **options,
-        },
     )
 
 
@@ -100,16 +63,12 @@ def redis_refuses_strangers(instance: dict[str, Any]) -> str:
 def message_arrives(instance: dict[str, Any]) -> str:
     """A message published to Redis comes out of the WebSocket."""
     channel = f"progress:{secrets.token_hex(16)}"
-    with websocket(instance) as socket:
-        socket.send(json.dumps(["SUBSCRIBE", channel]))
-        expected: list[object] = ["subscribe", channel, 1]
-        if (frame := json.loads(socket.recv(TIMEOUT_SECONDS))) != {"SUBSCRIBE": expected}:
-            raise KitError(f"Webdis answered {frame} to SUBSCRIBE")
+    with Page(instance) as page:
+        page.subscribe(channel)
         with publisher(instance) as connection:
             connection.publish(channel, "verify")
-        frame = json.loads(socket.recv(TIMEOUT_SECONDS))
-        if frame != {"SUBSCRIBE": ["message", channel, "verify"]}:
-            raise KitError(f"Webdis delivered {frame}")
+        if (text := page.message(channel)) != "verify":
+            raise KitError(f"Webdis delivered {text!r}")
     return "a message published to Redis came out of the WebSocket"
 
 

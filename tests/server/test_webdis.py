@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import urllib.error
 import urllib.request
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from kit.verify import trust, websocket
+from kit.page import Page, trust
 
 DENIED = [
     ["SET", "progress:wall", "x"],
@@ -38,10 +37,10 @@ REFUSALS = ("NOPERM", "orbidden", "[false", "Service Unavailable")
 
 @pytest.mark.parametrize("command", DENIED, ids=lambda command: command[0])
 def test_websocket_command_has_no_effect(instance, publisher_redis, command):
-    with websocket(instance) as socket:
-        socket.send(json.dumps(command))
+    with Page(instance) as page:
+        page.send(*command)
         try:
-            answer = str(socket.recv(5))
+            answer = page.receive(5)
         except (TimeoutError, ConnectionClosed):
             answer = REFUSALS[0]  # no answer is a refusal too: some versions say nothing
     assert any(refusal in answer for refusal in REFUSALS), answer

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import json
 import secrets
 import socket
 import ssl
 import time
-import urllib.error
-import urllib.request
 
 import pytest
 import redis
 from websockets.exceptions import InvalidStatus
 
-from kit.verify import publisher, redis_as, trust, websocket
+from kit.page import Page, trust
+from kit.verify import publisher, redis_as
 
 VERSIONS = {
     "1.0": ssl.TLSVersion.TLSv1,
@@ -44,23 +42,19 @@ def ask(instance, path, *, method="GET", body=None, headers=None):
 
 
 def status_of_websocket(instance, **options):
-    with pytest.raises(InvalidStatus) as refused, websocket(instance, **options):
+    with pytest.raises(InvalidStatus) as refused, Page(instance, **options):
         pass
     return refused.value.response.status_code
 
 
-def delivers(instance, page, channel):
+def delivers(instance, page, channel=None):
     """Publish and tell whether this very socket delivers it."""
+    if channel is None:
+        channel = f"progress:{secrets.token_hex(16)}"
+        page.subscribe(channel)
     with publisher(instance) as connection:
         connection.publish(channel, "still here")
-    return json.loads(page.recv(20)) == {"SUBSCRIBE": ["message", channel, "still here"]}
-
-
-def subscribed(page):
-    channel = f"progress:{secrets.token_hex(16)}"
-    page.send(json.dumps(["SUBSCRIBE", channel]))
-    assert "subscribe" in str(page.recv(20))
-    return channel
+    return page.message(channel) == "still here"
 
 
 @pytest.mark.parametrize("port", [443, 6379], ids=["edge", "redis"])
@@ -70,7 +64,7 @@ def test_only_tls_1_2_and_newer(instance, version, port):
     context.set_ciphers("ALL:@SECLEVEL=0")  # or this side would not even offer the old ones
     with pytest.warns() if version < "1.2" else contextlib.nullcontext():
         context.minimum_version = context.maximum_version = VERSIONS[version]
-    refused = pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL")
+    refused = pytest.raises(ssl.SSLError, match=r"PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL")
     with (
         socket.create_connection((instance["address"], port), timeout=20) as connection,
         refused if version < "1.2" else contextlib.nullcontext(),
@@ -81,7 +75,7 @@ def test_only_tls_1_2_and_newer(instance, version, port):
 
 def test_nobody_trusts_it_without_the_instances_ca(instance):
     with pytest.raises(ssl.SSLCertVerificationError):
-        websocket(instance, ssl=ssl.create_default_context())
+        Page(instance, ssl=ssl.create_default_context())
 
 
 def test_http_leads_to_https(instance):
@@ -135,37 +129,62 @@ def test_pages_of_other_origins_are_refused(instance, origin):
 
 @pytest.mark.parametrize("origin", ["http://127.0.0.1:5000", "http://localhost:8080"])
 def test_pages_of_listed_origins_may_connect(instance, origin):
-    with websocket(instance, origin=origin) as page:
-        assert delivers(instance, page, subscribed(page))
+    with Page(instance, origin=origin) as page:
+        assert delivers(instance, page)
 
 
-def test_each_address_has_so_many_sockets_at_so_high_a_rate(instance):
-    pages, refused = [], 0
-    deadline = time.monotonic() + 120
+def upgrade(connection):
+    """Ask for a WebSocket on a connection that stays open; return the status."""
+    connection.request("GET", "/.json", headers=UPGRADE)
+    return connection.getresponse().status
+
+
+@pytest.fixture
+def connections(instance):
+    """Return a function that opens a TLS connection; all of them end with the test."""
+    context = trust(instance)
     with contextlib.ExitStack() as closing:
-        # Faster than 10 a second after a burst of 50: some of these are refused.
-        while len(pages) < 100:
-            assert time.monotonic() < deadline
-            try:
-                pages.append(closing.enter_context(websocket(instance)))
-            except InvalidStatus as error:
-                assert error.response.status_code == 429  # noqa: PT017  # others are errors
-                refused += 1
-                time.sleep(0.1)  # one is given back
-        assert refused, "nothing slowed a hundred connections down"
-        time.sleep(0.5)
-        assert status_of_websocket(instance) == 429
-        assert delivers(instance, pages[0], subscribed(pages[0]))
-    with websocket(instance) as page:
-        assert delivers(instance, page, subscribed(page))
+
+        def connect():
+            connection = http.client.HTTPSConnection(instance["address"], 443, context=context)
+            connection.connect()
+            return closing.enter_context(contextlib.closing(connection))
+
+        yield connect
+
+
+def test_each_address_has_so_many_sockets(server, connections):
+    deadline = time.monotonic() + 120
+    open_sockets = []
+    while len(open_sockets) < 100:
+        assert time.monotonic() < deadline
+        connection = connections()
+        if upgrade(connection) == 101:
+            open_sockets.append(connection)
+        else:
+            time.sleep(0.1)  # refused for its rate, of which this gives one back
+    marker = server.run("date +%s").stdout.strip()
+    refusal = f"journalctl -u nginx --since @{marker} -o cat | grep 'limiting connections by zone'"
+    while server.run(refusal).rc != 0:
+        assert time.monotonic() < deadline
+        assert upgrade(connections()) == 429
+    open_sockets.pop().close()
+    while upgrade(connections()) != 101:
+        assert time.monotonic() < deadline
+
+
+def test_each_address_connects_at_so_high_a_rate(connections):
+    waiting = [connections() for _ in range(80)]
+    assert {upgrade(connection) for connection in waiting} == {101, 429}
 
 
 def test_a_reload_keeps_sockets(instance, server):
-    with websocket(instance) as page:
-        channel = subscribed(page)
+    with Page(instance) as page:
+        channel = f"progress:{secrets.token_hex(16)}"
+        page.subscribe(channel)
         assert server.run("systemctl reload nginx").rc == 0
-        with websocket(instance) as newer:
-            assert delivers(instance, newer, subscribed(newer))
+        with Page(instance) as newer:
+            assert delivers(instance, newer)
         assert delivers(instance, page, channel)
 
 
@@ -174,8 +193,8 @@ def test_a_broken_configuration_is_not_loaded(instance, server):
     assert server.run(f"cp -p {file} {file}.kept && echo nonsense >> {file}").rc == 0
     try:
         assert server.run("systemctl reload nginx").rc != 0
-        with websocket(instance) as page:
-            assert delivers(instance, page, subscribed(page))
+        with Page(instance) as page:
+            assert delivers(instance, page)
     finally:
         assert server.run(f"mv {file}.kept {file} && systemctl reload nginx").rc == 0
 
