@@ -4,7 +4,7 @@ SHELL := /bin/sh
 export PROVIDER SUITE SOURCES TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT JSON QUICK
 KIT := .venv/bin/python -m kit
 
-.PHONY: help up provision down destroy status ip ssh verify doctor demo test test-vm bench-up bench-publisher lint diagrams role-docs lock
+.PHONY: help up provision down destroy status ip ssh verify doctor demo test test-tls test-vm bench-up bench-publisher lint diagrams role-docs lock
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
@@ -44,8 +44,14 @@ test: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp node_modules/.package-lo
 	@$(NODE) node --test --test-timeout=60000 --test-force-exit tests/js/*.test.js
 	@tests/install.sh
 	@tests/ruby/run.sh
+	@$(MAKE) --no-print-directory test-tls
+	@.venv/bin/python -m pytest tests --ignore tests/vm --ignore tests/tls
+test-tls: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## the edge and a browser with TLS=1; leaves the instance as `make up` does
+	@tests/install.sh
+	@TLS=1 $(KIT) up
+	@$(KIT) verify
+	@.venv/bin/python -m pytest tests/tls tests/e2e -k "tls or three_messages"
 	@$(KIT) up
-	@.venv/bin/python -m pytest tests --ignore tests/vm
 
 test-vm: .venv/ops.stamp .venv/test.stamp ## a real virtual machine, emulated, start to end: slow (QUICK=1 until it is up)
 	@.venv/bin/python tests/vm/run.py
