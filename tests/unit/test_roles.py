@@ -88,6 +88,11 @@ def test_readme_has_a_playbook_that_parses(role, tmp_path):
 
 
 WEBDIS = {"webdis_redis_password": "x" * 43}
+EDGE = {
+    "edge_server_name": "push.example.org",
+    "edge_certificate": "/certificate.pem",
+    "edge_private_key": "/key.pem",
+}
 USER = {"name": "app", "password": "x" * 20, "rules": "+ping"}
 # Role, variables, and what the one sentence says: the variable, its value, what is allowed.
 MISTAKES = {
@@ -149,6 +154,26 @@ MISTAKES = {
         "firewall",
         {"firewall_ports": [{"port": 0, "service": "x"}]},
         "firewall_ports has 0; allowed are 1 to 65535",
+    ),
+    "edge_certificate": (
+        "edge",
+        {"edge_private_key": "/key.pem"},
+        "edge_certificate is '' and edge_private_key '/key.pem'; allowed are paths of PEM files",
+    ),
+    "edge_server_name": (
+        "edge",
+        EDGE | {"edge_server_name": "a;b"},
+        "edge_server_name is 'a;b'; allowed is a host name or an IPv4 address",
+    ),
+    "edge_origins": (
+        "edge",
+        EDGE | {"edge_origins": ["https://app.example.org/", "http://127.0.0.1:*"]},
+        "edge_origins has https://app.example.org/; allowed are origins such as",
+    ),
+    "edge_max_sockets_per_address": (
+        "edge",
+        EDGE | {"edge_max_sockets_per_address": 0},
+        "edge_max_sockets_per_address is 0; allowed are 1 and more",
     ),
     "source_build_version": (
         "source_build",
