@@ -4,7 +4,7 @@ SHELL := /bin/sh
 export PROVIDER SUITE SOURCES TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT JSON QUICK
 KIT := .venv/bin/python -m kit
 
-.PHONY: help up provision down destroy status ip ssh verify doctor demo test test-tls test-vm bench-up bench-publisher lint diagrams role-docs lock
+.PHONY: help up provision down destroy status ip ssh verify doctor demo test test-tls test-vm bench bench-up bench-publisher lint diagrams role-docs lock
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
@@ -56,10 +56,14 @@ test-tls: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## the edge and a br
 test-vm: .venv/ops.stamp .venv/test.stamp ## a real virtual machine, emulated, start to end: slow (QUICK=1 until it is up)
 	@.venv/bin/python tests/vm/run.py
 
+bench: .venv/ops.stamp .venv/demo.stamp .venv/bench.stamp ## measure side by side with peers; writes docs/benchmark.md (QUICK=1)
+	@$(KIT) ensure
+	@bench/run.sh
+
 bench-up: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## seconds of make up: cold, cached, no-op; replaces the instance
 	@bench/up.sh
 
-bench-publisher: .venv/ops.stamp .venv/demo.stamp ## what a message costs against a bare PUBLISH
+bench-publisher: .venv/ops.stamp .venv/demo.stamp .venv/bench.stamp ## what a message costs against a bare PUBLISH
 	@$(KIT) ensure
 	@.venv/bin/python -m bench.publisher
 

@@ -1,25 +1,33 @@
 #!/bin/sh
 # Seconds of `make up`, by phase: with nothing cached, with a warm cache, with
 # nothing to do; and how long the first message takes to the browser. The
-# instance of this checkout is removed first and left running afterwards.
+# instance of this checkout is removed first and left running afterwards. Written to
+# bench/results/up.json, which `make bench` renders.
 set -eu
 cd "$(dirname "$0")/.."
 cold_cache=$(mktemp -d)
 trap 'rm -rf "$cold_cache"' EXIT
+rows=""
 
 measure() {
+    label=$1
+    shift
     start=$(date +%s.%N)
     "$@" >.kit/logs/bench-up.log 2>&1 || { tail -n 30 .kit/logs/bench-up.log; exit 1; }
-    end=$(date +%s.%N)
-    printf '%-24s %6.1f s   %s\n' "$label" "$(echo "$end $start" | awk '{print $1 - $2}')" \
-        "$(grep '^Seconds:' .kit/logs/bench-up.log)"
+    seconds=$(echo "$(date +%s.%N) $start" | awk '{printf "%.1f", $1 - $2}')
+    phases=$(sed -n 's/^Seconds: *//p' .kit/logs/bench-up.log)
+    printf '%-24s %6s s   %s\n' "$label" "$seconds" "$phases"
+    rows="$rows${rows:+,
+  }{\"label\": \"$label\", \"seconds\": $seconds, \"phases\": \"$phases\"}"
 }
 
+load=$(cut -d ' ' -f 1 /proc/loadavg)
 make --no-print-directory destroy
-label="cold, nothing cached"; measure env XDG_CACHE_HOME="$cold_cache" make up
+measure "cold, nothing cached" env XDG_CACHE_HOME="$cold_cache" make up
 make --no-print-directory destroy >/dev/null
 make --no-print-directory up >/dev/null
 make --no-print-directory destroy >/dev/null
-label="warm cache"; measure make up
-label="nothing to do"; measure make up
+measure "warm cache" make up
+measure "nothing to do" make up
+printf '{"load_before": %s, "rows": [\n  %s\n]}\n' "$load" "$rows" >bench/results/up.json
 .venv/bin/python -m pytest -q -s tests/e2e -k three_messages | grep 'first message'

@@ -1,0 +1,286 @@
+"""Renders ``docs/benchmark.md`` and its plots from the results."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+import jinja2
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = Path(__file__).parent / "results"
+DOCUMENT = ROOT / "docs/benchmark.md"
+IMAGES = ROOT / "docs/images"
+LIMIT = "raw_redis"
+OURS = ("kit", "kit_replay", "kit_tls", "kit_replay_tls")
+THEMES = {
+    "light": {"text": "#1f2328", "grid": "#d1d9e0", "ours": "#0969da", "other": "#8c959f"},
+    "dark": {"text": "#f0f6fc", "grid": "#3d444d", "ours": "#4493f8", "other": "#768390"},
+}
+
+
+def _median(values: list[float]) -> float | None:
+    return statistics.median(values) if values else None
+
+
+class Figures:
+    """The figures of one system, over all repeats.
+
+    Args:
+        entry: The system's part of the results.
+    """
+
+    def __init__(self, entry: dict[str, Any]) -> None:
+        self.title: str = entry["title"]
+        self._repeats = [one for one in entry["repeats"] if "error" not in one]
+        self.failures = len(entry["repeats"]) - len(self._repeats)
+        self._highest, self._many = entry["highest"], entry["many"]
+
+    def values(self, work: str, *path: str) -> list[float]:
+        """Return one figure of one kind of work, from each repeat that has it."""
+        found = []
+        for repeat in self._repeats:
+            value: Any = repeat.get(work) or {}
+            for key in path:
+                value = value.get(key) if isinstance(value, dict) else None
+            if value is not None:
+                found.append(float(value))
+        return found
+
+    def median(self, work: str, *path: str) -> float | None:
+        """Return the median of one figure."""
+        return _median(self.values(work, *path))
+
+    def total(self, work: str, *path: str) -> int:
+        """Return the sum of one figure."""
+        return round(sum(self.values(work, *path)))
+
+    def spread(self, work: str, *path: str, scale: float = 1.0, digits: int = 2) -> str:
+        """Return a figure's median and, where it was repeated, its smallest and largest value."""
+        found = [value * scale for value in self.values(work, *path)]
+        if not found:
+            return "–"
+        middle = f"{statistics.median(found):,.{digits}f}"
+        if len(found) == 1:
+            return middle
+        return f"{middle} ({min(found):,.{digits}f}–{max(found):,.{digits}f})"
+
+    @property
+    def cpu_parts(self) -> dict[str, float]:
+        """Processor microseconds a message in (a), by program."""
+        parts: dict[str, list[float]] = {}
+        for repeat in self._repeats:
+            count = repeat["steady"]["planned"]
+            for label, seconds in repeat["steady"]["cpu_seconds"].items():
+                parts.setdefault(label, []).append(seconds / count * 1e6)
+        return {label: statistics.median(values) for label, values in parts.items()}
+
+    @property
+    def highest(self) -> float | None:
+        """Messages a second held in (c)."""
+        value: float | None = self._highest.get("messages_per_second")
+        return value
+
+    @property
+    def idle(self) -> dict[str, Any]:
+        """What the idle subscribers of (d) cost; empty where it failed."""
+        found: dict[str, Any] = self._many.get("idle", {})
+        return found
+
+    def kib(self, *labels: str) -> float | None:
+        """Return KiB a subscriber, of some programs; of all where none is named."""
+        if not self.idle.get("subscribers"):
+            return None
+        memory = self.idle["memory_bytes"]
+        wanted = labels or tuple(memory)
+        total = sum(memory.get(label, 0) for label in wanted)
+        return float(total / self.idle["subscribers"] / 1024)
+
+    @property
+    def descriptors(self) -> float | None:
+        """File descriptors a subscriber."""
+        if not self.idle.get("subscribers"):
+            return None
+        return float(sum(self.idle["descriptors"].values()) / self.idle["subscribers"])
+
+    def growth(self, count: str, *path: str) -> float | None:
+        """Return one figure of (a) with another number of subscribers."""
+        value: Any = self._many.get("growth", {}).get(count, {})
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        return None if value is None else float(value)
+
+
+def _number(value: float | None, digits: int = 1) -> str:
+    return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def _ratio(value: float | None, base: float | None) -> str:
+    return "–" if value is None or not base else f"{value / base:.1f}×"
+
+
+def _goals(systems: dict[str, Figures]) -> list[tuple[str, str, str]]:
+    """Return each goal with the figure and whether it is met."""
+    raw, kit, replay = (systems.get(name) for name in (LIMIT, "kit", "kit_replay"))
+    nchan, socketio = systems.get("nchan"), systems.get("flask_socketio")
+    if not (raw and kit and replay and nchan and socketio):
+        return []
+    rows = []
+
+    def row(
+        text: str, value: float | None, base: float | None, most: float, unit: str = "×"
+    ) -> None:
+        figure = None if value is None or not base else value / base
+        met = "?" if figure is None else "met" if figure <= most else "**missed**"
+        rows.append((text, f"{_number(figure, 2)}{unit}", met))
+
+    cpu = ("steady", "cpu_us_per_message")
+    for title, one in (("", kit), (", with replay", replay)):
+        p50, p99 = ("steady", "latency_us", "p50"), ("steady", "latency_us", "p99")
+        row(f"(a) p50 ≤ 1.3× raw Redis{title}", one.median(*p50), raw.median(*p50), 1.3)
+        row(f"(a) p99 ≤ 2× raw Redis{title}", one.median(*p99), raw.median(*p99), 2.0)
+        row(f"(a) CPU a message ≤ Nchan's{title}", one.median(*cpu), nchan.median(*cpu), 1.0)
+        row(
+            f"(a) CPU a message ≤ 0.5× Flask-SocketIO's{title}",
+            one.median(*cpu),
+            socketio.median(*cpu),
+            0.5,
+        )
+    row("(d) ≤ 5 KiB a subscriber beside Redis's", kit.kib("front"), 1.0, 5.0, " KiB")
+    for title, one in (("", kit), (", with replay", replay)):
+        factor = one.highest / socketio.highest if one.highest and socketio.highest else None
+        met = "?" if factor is None else "met" if factor >= 10 else "**missed**"  # noqa: PLR2004  # the goal
+        rows.append((f"(c) ≥ 10× Flask-SocketIO{title}", f"{_number(factor)}×", met))
+    lost, doubled = (replay.total("reconnect", what) for what in ("lost", "doubled"))
+    met = "met" if lost == doubled == 0 else "**missed**"
+    rows.append(("(f) 0 lost, 0 doubled, with replay", f"{lost} lost, {doubled} doubled", met))
+    return rows
+
+
+# -- plots ---------------------------------------------------------------------------
+
+
+def _bars(
+    title: str,
+    rows: list[tuple[str, bool, float | None]],
+    *,
+    logarithmic: bool,
+    theme: dict[str, str],
+) -> str:
+    """Return a plot with one bar a row: label, whether it is ours, value."""
+    left, width, row_height, top = 270, 430, 26, 44
+    values = [value for _, _, value in rows if value]
+    low = min(values, default=1.0) / 2 if logarithmic else 0.0
+    high = max(values, default=1.0)
+
+    def length(value: float) -> float:
+        if logarithmic:
+            return width * math.log(value / low) / math.log(high / low)
+        return width * value / high
+
+    height = top + row_height * len(rows) + 12
+    parts = [
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 800 {height}" role="img" '
+            f'font-family="system-ui, sans-serif" font-size="13" fill="{theme["text"]}">'
+        ),
+        f"<title>{escape(title)}</title>",
+        f'<text x="10" y="22" font-size="15" font-weight="600">{escape(title)}</text>',
+        f'<path d="M{left} {top - 6}V{height - 8}" stroke="{theme["grid"]}"/>',
+    ]
+    for index, (label, ours, value) in enumerate(rows):
+        y = top + index * row_height
+        parts.append(f'<text x="{left - 10}" y="{y + 13}" text-anchor="end">{escape(label)}</text>')
+        if not value:
+            parts.append(f'<text x="{left + 8}" y="{y + 13}">–</text>')
+            continue
+        colour = theme["ours"] if ours else theme["other"]
+        bar = max(1.0, length(value))
+        digits = 0 if value >= 1000 else 2 if value < 10 else 1  # noqa: PLR2004  # three figures
+        parts.append(
+            f'<rect x="{left}" y="{y}" width="{bar:.1f}" height="18" rx="2" fill="{colour}"/>'
+        )
+        parts.append(f'<text x="{left + bar + 8:.1f}" y="{y + 13}">{value:,.{digits}f}</text>')
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def _plots(systems: dict[str, Figures]) -> dict[str, str]:
+    """Write the plots, light and dark; return the HTML that shows each."""
+    plots: dict[str, tuple[str, bool, dict[str, float | None]]] = {
+        "latency": (
+            "Milliseconds from the planned time to the browser, p99, logarithmic",
+            True,
+            {
+                name: (one.median("steady", "latency_us", "p99") or 0) / 1e3
+                for name, one in systems.items()
+            },
+        ),
+        "cpu": (
+            "Processor microseconds a message, Redis included",
+            False,
+            {name: one.median("steady", "cpu_us_per_message") for name, one in systems.items()},
+        ),
+        "memory": (
+            "KiB a subscriber, Redis included",
+            False,
+            {name: one.kib() for name, one in systems.items()},
+        ),
+        "rate": (
+            "Messages a second held, 500 subscribers, logarithmic",
+            True,
+            {name: one.highest for name, one in systems.items()},
+        ),
+    }
+    shown = {}
+    IMAGES.mkdir(exist_ok=True)
+    for key, (title, logarithmic, figures) in plots.items():
+        rows = [(systems[name].title, name in OURS, value) for name, value in figures.items()]
+        for theme, colours in THEMES.items():
+            plot = _bars(title, rows, logarithmic=logarithmic, theme=colours)
+            (IMAGES / f"benchmark-{key}-{theme}.svg").write_text(plot, encoding="utf-8")
+        shown[key] = (
+            "<picture>\n"
+            '  <source media="(prefers-color-scheme: dark)"'
+            f' srcset="images/benchmark-{key}-dark.svg">\n'
+            f'  <img alt="{escape(title)}" src="images/benchmark-{key}-light.svg">\n'
+            "</picture>"
+        )
+    return shown
+
+
+def render() -> str:
+    """Render the document from the full results, or the quick ones where there are no others.
+
+    Returns:
+        What was written, for people.
+    """
+    source = next(file for file in (RESULTS / "full.json", RESULTS / "quick.json") if file.exists())
+    results = json.loads(source.read_text(encoding="utf-8"))
+    systems = {name: Figures(entry) for name, entry in results["systems"].items()}
+    file = RESULTS / "up.json"
+    up = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701  # Markdown, from our own numbers
+    )
+    text = environment.get_template("benchmark.md.j2").render(
+        results=results,
+        source=source.name,
+        systems=systems,
+        raw=systems[LIMIT],
+        goals=_goals(systems),
+        plots=_plots(systems),
+        number=_number,
+        ratio=_ratio,
+        up=up,
+    )
+    DOCUMENT.write_text(text, encoding="utf-8")
+    return f"Written: {DOCUMENT.relative_to(ROOT)}, docs/images/benchmark-*.svg, from {source.name}"

@@ -1,0 +1,492 @@
+"""The systems under test: what each consists of, and how its subscribers speak."""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+import string
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+from urllib.parse import quote
+
+import jinja2
+import redis
+import yaml
+from redis.connection import Connection
+
+from bench.client import CHANNEL, COUNT, MARKER, Fleet, Protocol, Publisher, masked_text, upgrade
+from bench.processes import CLIENT_CORE, Program, free_port
+from demo_app.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).resolve().parent.parent
+PEERS = Path(__file__).parent / "peers"
+PYTHON = sys.executable
+TEXT = f"Function still running, almost done {MARKER.decode()}"
+# What the kit publishes, for all: the shape and size of a real message.
+MESSAGE = json.dumps(
+    {
+        "seq": 12,
+        "ts": "2026-01-01T00:00:00.000Z",
+        "kind": "progress",
+        "text": TEXT,
+        "current": 3,
+        "total": 10,
+    }
+).encode()
+
+
+@dataclass
+class Lab:
+    """Where the programs are, and where they may write.
+
+    Attributes:
+        root: Root file system with Redis, Webdis and nginx: a copy of the instance's.
+        work: A folder below ``root``, emptied before each start.
+        passwords: Of the instance's Redis users.
+    """
+
+    root: Path
+    passwords: dict[str, str]
+    work: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Name the folder for data and logs."""
+        self.work = self.root / "bench"
+
+    def inside(self, path: Path) -> str:
+        """Return the path as a program sees it whose root is ``root``."""
+        return f"/{path.relative_to(self.root)}"
+
+    def chroot(self, *command: str) -> list[str]:
+        """Return a command that runs with the instance's programs and libraries."""
+        return ["chroot", str(self.root), *command]
+
+
+@dataclass
+class Running:
+    """A system that has been started.
+
+    Attributes:
+        programs: All of it; the first is Redis where there is one.
+        front: What browsers are connected to.
+        fleet: Makes a client for it.
+        hand_over: Sends a line to the publishing process, where that is not the client.
+        publisher: Connects to its Redis as the kit's publisher.
+        state_only: Only the latest message can be had, not each.
+    """
+
+    programs: list[Program]
+    front: Program | None
+    fleet: Callable[[], Fleet]
+    hand_over: Callable[[dict[str, Any]], None] | None = None
+    publisher: Callable[[], redis.Redis] | None = None
+    state_only: bool = False
+
+
+@dataclass(frozen=True)
+class System:
+    """A system under test.
+
+    Attributes:
+        name: Key in the results.
+        title: For people.
+        start: Starts it.
+    """
+
+    name: str
+    title: str
+    start: Callable[[Lab], Running]
+
+
+# -- Redis ------------------------------------------------------------------------
+
+
+def _redis(lab: Lab, *, kit: bool) -> tuple[Program, int]:
+    """Start the instance's Redis: with the kit's configuration, or as it comes."""
+    port = free_port()
+    settings = (
+        ["/etc/redis/redis.conf", "--supervised", "no", "--unixsocket", ""]
+        if kit
+        else ["--save", ""]
+    )
+    command = lab.chroot(
+        "/opt/redis/current/bin/redis-server",
+        *settings,
+        *("--port", str(port), "--bind", "127.0.0.1", "--dir", lab.inside(lab.work)),
+    )
+    return Program("redis", command, port, lab.work / "redis.log"), port
+
+
+def _resp(*words: bytes) -> bytes:
+    """Return a command as Redis reads it."""
+    parts = b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+    return b"*%d\r\n%b" % (len(words), parts)
+
+
+def _login(lab: Lab, user: str) -> bytes:
+    return _resp(b"AUTH", user.encode(), lab.passwords[user].encode())
+
+
+@contextmanager
+def _sent_commands() -> Iterator[list[bytes]]:
+    """Collect what redis-py sends meanwhile: how a library publishes, byte for byte."""
+    sent: list[bytes] = []
+    original = Connection.send_packed_command
+
+    def send(self: Connection, command: Any, check_health: bool = True) -> None:  # noqa: ANN401, FBT001, FBT002  # redis-py's
+        sent.append(command if isinstance(command, bytes) else b"".join(command))
+        original(self, command, check_health)  # type: ignore[no-untyped-call]  # redis-py has no types here
+
+    with patch.object(Connection, "send_packed_command", send):
+        yield sent
+
+
+def _redis_publisher(port: int, greeting: bytes, template: bytes) -> Publisher:
+    return Publisher(("127.0.0.1", port), greeting, template, refused=b"-")
+
+
+def _progress_command(port: int, password: str) -> bytes:
+    """Return what `Progress` sends for one more message of a run."""
+    with (
+        redis.Redis(port=port, username="publisher", password=password) as connection,
+        _sent_commands() as sent,
+    ):
+        progress = Progress(connection, CHANNEL.decode(), total=10)
+        progress.started()
+        progress.update(3, TEXT)
+    # EVALSHA, digest, 2, two keys, writer, message, count: without the last
+    words = sent[-1].split(b"\r\n")[2::2]
+    return _resp(*words[:7], COUNT)
+
+
+# -- the limit and the kit ---------------------------------------------------------
+
+
+def raw_redis(lab: Lab) -> Running:
+    """Subscribers connected to Redis itself."""
+    server, port = _redis(lab, kit=True)
+    protocol = Protocol(((_login(lab, "webdis") + _resp(b"SUBSCRIBE", CHANNEL), b"subscribe"),))
+    publisher = _redis_publisher(
+        port, _login(lab, "publisher"), _resp(b"PUBLISH", CHANNEL, MESSAGE)
+    )
+    return Running(
+        [server],
+        None,
+        lambda: Fleet(("127.0.0.1", port), protocol, publisher),
+        publisher=lambda: redis.Redis(
+            port=port, username="publisher", password=lab.passwords["publisher"]
+        ),
+    )
+
+
+def _edge(lab: Lab, webdis_port: int) -> tuple[Program, int]:
+    """Start nginx with the role's configuration.
+
+    Its limits for each address are lifted: here one address is everybody.
+    """
+    role = ROOT / "ansible/roles/edge"
+    port = free_port()
+    variables = yaml.safe_load((role / "defaults/main.yml").read_text()) | {
+        "ansible_managed": "",
+        "edge_server_name": "localhost",
+        "edge_webdis_port": webdis_port,
+        "edge_http_port": free_port(),
+        "edge_https_port": port,
+        "edge_origins": ["http://localhost:*"],
+        "edge_sockets_per_address": 65_535,
+        "edge_requests_per_second": 100_000,
+        "edge_requests_burst": 100_000,
+        "edge_connections": 16384,
+    }
+    templates = jinja2.Environment(  # noqa: S701  # no HTML
+        loader=jinja2.FileSystemLoader(role / "templates"), trim_blocks=True
+    )
+    templates.filters["regex_escape"] = re.escape
+    text = templates.get_template("nginx.conf.j2").render(variables)
+    (lab.work / "edge.conf").write_text(text.replace("/etc/edge", lab.inside(lab.work)))
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *("-nodes", "-subj", "/CN=localhost", "-keyout", str(lab.work / "key.pem")),
+            *("-out", str(lab.work / "certificate.pem")),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    command = lab.chroot(
+        *("nginx", "-c", lab.inside(lab.work / "edge.conf")),
+        *("-g", f"daemon off; pid {lab.inside(lab.work)}/edge.pid;"),
+    )
+    return Program("edge", command, port, lab.work / "edge.log"), port
+
+
+def _kit(lab: Lab, *, replay: bool, tls: bool = False) -> Running:
+    server, redis_port = _redis(lab, kit=True)
+    port = free_port()
+    settings = json.loads((lab.root / "etc/webdis/webdis.json").read_text())
+    settings |= {"http_host": "127.0.0.1", "http_port": port}
+    settings |= {"redis_host": "127.0.0.1", "redis_port": redis_port}
+    settings |= {"redis_auth": ["webdis", lab.passwords["webdis"]]}
+    settings |= {"logfile": lab.inside(lab.work / "webdis.log")}
+    (lab.work / "webdis.json").write_text(json.dumps(settings))
+    built = "/opt/webdis/current/bin/webdis"
+    program = built if (lab.root / built[1:]).exists() else "/usr/bin/webdis"
+    front = Program(
+        "front",
+        lab.chroot(program, lab.inside(lab.work / "webdis.json")),
+        port,
+        lab.work / "front.log",
+    )
+    programs = [server, front]
+    steps = (
+        (upgrade(b"/.json"), b"\r\n\r\n"),
+        (masked_text(b'["SUBSCRIBE","' + CHANNEL + b'"]'), b'"subscribe"'),
+    )
+    greeting = _login(lab, "publisher")
+    if not replay:
+        publisher = _redis_publisher(redis_port, greeting, _resp(b"PUBLISH", CHANNEL, MESSAGE))
+        protocol = Protocol(steps)
+        address = None
+    else:
+        address = ("127.0.0.1", free_port())
+        password = lab.passwords["publisher"]
+        programs.append(
+            Program(
+                "replay",
+                [PYTHON, "-m", "bench.peers.replay_app", str(address[1])],
+                address[1],
+                lab.work / "replay.log",
+                environment={"REDIS_URL": f"redis://publisher:{password}@127.0.0.1:{redis_port}"},
+            )
+        )
+        command = _progress_command(redis_port, password)
+        publisher = _redis_publisher(redis_port, greeting, command)
+        request = b"GET /replay/" + CHANNEL + b"?after=COUNT HTTP/1.0\r\nHost: localhost\r\n\r\n"
+        protocol = Protocol(steps, replay=request)
+    context = None
+    if tls:
+        edge, port = _edge(lab, port)
+        programs.append(edge)
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return Running(
+        programs,
+        front,
+        lambda: Fleet(
+            ("127.0.0.1", port), protocol, publisher, tls=context, replay_address=address
+        ),
+    )
+
+
+def kit(lab: Lab) -> Running:
+    """Redis and Webdis, PUBLISH alone."""
+    return _kit(lab, replay=False)
+
+
+def kit_replay(lab: Lab) -> Running:
+    """Redis and Webdis with the stream, and Flask for the replay."""
+    return _kit(lab, replay=True)
+
+
+def kit_tls(lab: Lab) -> Running:
+    """Redis and Webdis behind the edge, PUBLISH alone."""
+    return _kit(lab, replay=False, tls=True)
+
+
+def kit_replay_tls(lab: Lab) -> Running:
+    """Redis and Webdis behind the edge with the stream, and Flask for the replay."""
+    return _kit(lab, replay=True, tls=True)
+
+
+# -- peers -----------------------------------------------------------------------
+
+
+def _nchan(lab: Lab, *, on_redis: bool) -> Running:
+    programs = []
+    redis_port = None
+    upstream = storage = ""
+    if on_redis:
+        server, redis_port = _redis(lab, kit=False)
+        programs.append(server)
+        upstream = f"upstream redis {{ nchan_redis_server redis://127.0.0.1:{redis_port}; }}"
+        storage = "nchan_redis_pass redis;"
+    port = free_port()
+    template = string.Template((PEERS / "nchan.conf").read_text())
+    folder = lab.inside(lab.work)
+    text = template.substitute(port=port, upstream=upstream, storage=storage, folder=folder)
+    (lab.work / "nchan.conf").write_text(text)
+    front = Program(
+        "front",
+        lab.chroot("nginx", "-c", lab.inside(lab.work / "nchan.conf")),
+        port,
+        lab.work / "front.log",
+    )
+    programs.append(front)
+    header = b"Sec-WebSocket-Protocol: ws+meta.nchan"
+    identifier = re.compile(rb"id: ([^\n]+)\n")
+
+    def resume(text: bytes) -> tuple[tuple[bytes, bytes], ...]:
+        last = quote(identifier.findall(text)[-1]).encode()
+        path = b"/sub/" + CHANNEL + b"?last_event_id=" + last
+        return ((upgrade(path, header), b"\r\n\r\n"),)
+
+    protocol = Protocol(((upgrade(b"/sub/" + CHANNEL, header), b"\r\n\r\n"),), resume=resume)
+    post = (
+        b"POST /pub/%b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (CHANNEL, len(MESSAGE), MESSAGE)
+    )
+    publisher = Publisher(("127.0.0.1", port), b"", post, refused=b"HTTP/1.1 5", connections=8)
+    return Running(programs, front, lambda: Fleet(("127.0.0.1", port), protocol, publisher))
+
+
+def nchan(lab: Lab) -> Running:
+    """Nchan with messages in its memory."""
+    return _nchan(lab, on_redis=False)
+
+
+def nchan_redis(lab: Lab) -> Running:
+    """Nchan with messages in Redis."""
+    return _nchan(lab, on_redis=True)
+
+
+def flask_socketio(lab: Lab) -> Running:
+    """Flask-SocketIO with gevent; workers publish through its Redis queue."""
+    import flask_socketio as library  # noqa: PLC0415  # slow to import, and only needed here
+
+    server, redis_port = _redis(lab, kit=False)
+    url = f"redis://127.0.0.1:{redis_port}"
+    port = free_port()
+    command = [PYTHON, "-m", "bench.peers.flask_socketio_app", str(port), url]
+    front = Program("front", command, port, lab.work / "front.log")
+    protocol = Protocol(
+        (
+            (upgrade(b"/socket.io/?EIO=4&transport=websocket"), b'0{"sid"'),
+            (masked_text(b"40"), b'40{"sid"'),
+            (masked_text(b'42["join","' + CHANNEL + b'"]'), b'42["joined"'),
+        ),
+        replies=((b"\x81\x012", masked_text(b"3")),),
+    )
+    with _sent_commands() as sent:
+        emitter = library.SocketIO(message_queue=url)
+        emitter.emit("progress", MESSAGE.decode(), to=CHANNEL.decode())
+    command_sent = next(one for one in reversed(sent) if b"PUBLISH" in one)
+    publisher = _redis_publisher(redis_port, b"", command_sent)
+    return Running([server, front], front, lambda: Fleet(("127.0.0.1", port), protocol, publisher))
+
+
+def _gunicorn(lab: Lab, app: str, redis_port: int) -> tuple[Program, int]:
+    port = free_port()
+    command = [
+        *(PYTHON, "-m", "gunicorn", "--worker-class", "gevent", "--workers", "1"),
+        *("--worker-connections", "10000", "--backlog", "4096"),
+        "--no-control-socket",
+        *("--bind", f"127.0.0.1:{port}", app),
+    ]
+    environment = {"REDIS_URL": f"redis://127.0.0.1:{redis_port}"}
+    return Program("front", command, port, lab.work / "front.log", environment=environment), port
+
+
+def flask_sse(lab: Lab) -> Running:
+    """Flask-SSE on gunicorn with gevent."""
+    server, redis_port = _redis(lab, kit=False)
+    front, port = _gunicorn(lab, "bench.peers.flask_sse_app:app", redis_port)
+    request = b"GET /stream?channel=" + CHANNEL + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    from flask_sse import sse  # noqa: PLC0415  # only needed here
+
+    from bench.peers.flask_sse_app import app  # noqa: PLC0415
+
+    with _sent_commands() as sent, app.app_context():
+        app.config["REDIS_URL"] = f"redis://127.0.0.1:{redis_port}"
+        sse.publish(json.loads(MESSAGE), type="progress", channel=CHANNEL.decode())
+    command = next(one for one in reversed(sent) if b"PUBLISH" in one)
+    publisher = _redis_publisher(redis_port, b"", command)
+    protocol = Protocol(((request, b""),), acknowledged=False)
+
+    def subscriptions(channels: list[bytes]) -> int:
+        with redis.Redis(port=redis_port) as connection:
+            return sum(count for _, count in connection.pubsub_numsub(*channels))
+
+    return Running(
+        [server, front],
+        front,
+        lambda: Fleet(("127.0.0.1", port), protocol, publisher, subscriptions=subscriptions),
+    )
+
+
+def channels(lab: Lab) -> Running:
+    """Django Channels with daphne and channels_redis."""
+    server, redis_port = _redis(lab, kit=False)
+    environment = {"REDIS_URL": f"redis://127.0.0.1:{redis_port}"}
+    port = free_port()
+    front = Program(
+        "front",
+        [
+            *(PYTHON, "-m", "daphne", "--bind", "127.0.0.1", "--port", str(port)),
+            *("--verbosity", "0", "bench.peers.channels_app:application"),
+        ],
+        port,
+        lab.work / "front.log",
+        environment=environment,
+    )
+    publisher = Program(
+        "publisher",
+        [PYTHON, "-m", "bench.peers.channels_app"],
+        None,
+        lab.work / "publisher.log",
+        environment=environment,
+        core=CLIENT_CORE,
+    )
+
+    def hand_over(order: dict[str, Any]) -> None:
+        stream = publisher.process.stdin
+        assert stream is not None  # noqa: S101  # it is a pipe
+        stream.write(json.dumps({**order, "text": MESSAGE.decode()}).encode() + b"\n")
+        stream.flush()
+
+    protocol = Protocol(((upgrade(b"/ws/" + CHANNEL), b"\r\n\r\n"),))
+    return Running(
+        [server, front, publisher],
+        front,
+        lambda: Fleet(("127.0.0.1", port), protocol, None),
+        hand_over,
+    )
+
+
+def polling(lab: Lab) -> Running:
+    """Flask on gunicorn with gevent; pages ask once a second for the latest state."""
+    server, redis_port = _redis(lab, kit=False)
+    front, port = _gunicorn(lab, "bench.peers.polling_app:app", redis_port)
+    request = b"GET /poll/" + CHANNEL + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    protocol = Protocol(((request, b"}"),), poll_seconds=1.0)
+    publisher = _redis_publisher(redis_port, b"", _resp(b"SET", CHANNEL, MESSAGE))
+    return Running(
+        [server, front],
+        front,
+        lambda: Fleet(("127.0.0.1", port), protocol, publisher),
+        state_only=True,
+    )
+
+
+SYSTEMS = (
+    System("raw_redis", "Raw Redis SUBSCRIBE (the limit)", raw_redis),
+    System("kit", "Redis + Webdis", kit),
+    System("kit_replay", "Redis + Webdis, with replay", kit_replay),
+    System("kit_tls", "Redis + Webdis, TLS edge", kit_tls),
+    System("kit_replay_tls", "Redis + Webdis, replay, TLS edge", kit_replay_tls),
+    System("nchan", "Nchan, in memory", nchan),
+    System("nchan_redis", "Nchan, on Redis", nchan_redis),
+    System("flask_socketio", "Flask-SocketIO, gevent, Redis queue", flask_socketio),
+    System("flask_sse", "Flask-SSE, gunicorn, gevent", flask_sse),
+    System("channels", "Django Channels, daphne", channels),
+    System("polling", "Polling each second", polling),
+)
