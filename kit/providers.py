@@ -64,7 +64,7 @@ def choose() -> Provider:
             why = f" ({'; '.join(passed_over)})" if passed_over else ""
             print(f"Provider: {name}{why}")
             return provider
-        passed_over.append(f"{name}: {obstacles[0].found}")
+        passed_over.append(f"{name}: {obstacles[0].name} {obstacles[0].found}")
     raise KitError(
         "No provider can run here; `make doctor` says what is missing and how to get it."
     )

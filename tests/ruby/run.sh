@@ -3,19 +3,35 @@
 # Installs Ruby and Vagrant where the distribution has them.
 set -eu
 cd "$(dirname "$0")/../.."
-.venv/bin/python - <<'PYTHON'
+
+install() {
+    .venv/bin/python - "$@" <<'PYTHON'
 import sys
 
 from kit.errors import KitError
 from kit.system import ensure_packages
 
 try:
-    ensure_packages(["ruby", "ruby-minitest", "vagrant"])
+    ensure_packages(sys.argv[1:])
 except KitError as error:
-    sys.exit(f"Error: {error} The Vagrantfile cannot be tested without them.")
+    sys.exit(f"Error: {error}")
 PYTHON
-for test in tests/ruby/test_*.rb; do
+}
+
+install ruby ruby-minitest
+tests=$(ls tests/ruby/test_*.rb)
+if ! command -v vagrant >/dev/null && ! install vagrant; then
+    echo "NOT TESTED: this distribution has no Vagrant, so the Vagrantfile itself was not read:" \
+        "https://developer.hashicorp.com/vagrant/install"
+    tests=$(echo "$tests" | grep -v test_vagrantfile)
+elif ! ruby -e 'require "vagrant"' 2>/dev/null; then
+    echo "NOT TESTED: tests/ruby/test_vagrantfile.rb, which needs the distribution's Vagrant"
+    tests=$(echo "$tests" | grep -v test_vagrantfile)
+fi
+for test in $tests; do
     echo "$test"
     ruby -I vagrant/lib -I tests/ruby "$test"
 done
-vagrant validate --ignore-provider </dev/null
+if command -v vagrant >/dev/null; then
+    vagrant validate --ignore-provider </dev/null
+fi
