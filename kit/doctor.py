@@ -76,7 +76,6 @@ COMMANDS = {
         "other": BRIDGE,
     },
     "systemd-nspawn": {
-        "debian": "make up installs systemd-container, mmdebstrap and nftables",
         "other": "the container is for Debian and Ubuntu hosts; take a virtual machine",
     },
 }
@@ -90,7 +89,7 @@ class Check:
         name: What was looked for.
         ok: Whether it was found, or is good enough.
         found: What was found, or what is wrong.
-        command: What gets it on this system; empty where nothing has to be done.
+        command: What gets it on this system.
         blocks: ``tool`` or ``hardware`` where a provider cannot run without it, else empty.
     """
 
@@ -233,61 +232,50 @@ def _vagrant() -> Check:
     return _tool("Vagrant", _output("vagrant", "--version"))
 
 
+def _powershell(expression: str) -> str:
+    return (_output("powershell", "-NoProfile", "-Command", expression) or "").strip()
+
+
 def _hardware() -> Check:
     """Return the check of hardware virtualisation on this system."""
-    name, system = "virtualisation", this_system()
+    firmware = "switch on VT-x or AMD-V in the firmware setup"
+    system = this_system()
     if system == "macos":
-        on = (_output("sysctl", "-n", "kern.hv_support") or "").strip() == "1"
-        return Check(name, on, "on" if on else "this Mac has none", blocks="" if on else "hardware")
+        ok = (_output("sysctl", "-n", "kern.hv_support") or "").strip() == "1"
+        found = "on" if ok else "this Mac has none"
+        return Check("virtualisation", ok, found, blocks="hardware")
     if system == "windows":
-        answer = _output(
-            "powershell",
-            "-NoProfile",
-            "-Command",
-            "(Get-CimInstance Win32_ComputerSystem).HypervisorPresent",
+        if _powershell("(Get-CimInstance Win32_ComputerSystem).HypervisorPresent") == "True":
+            found = "on, in use by Hyper-V: VirtualBox runs on top of it, slowly"
+            return Check("virtualisation", ok=True, found=found)
+        ok = "True" in _powershell(
+            "(Get-CimInstance Win32_Processor).VirtualizationFirmwareEnabled"
         )
-        if (answer or "").strip() == "True":
-            return Check(name, ok=True, found="on, in use by Hyper-V: VirtualBox works, but slowly")
-        answer = _output(
-            "powershell",
-            "-NoProfile",
-            "-Command",
-            "(Get-CimInstance Win32_Processor).VirtualizationFirmwareEnabled",
-        )
-        on = "True" in (answer or "")
-        return Check(
-            name,
-            on,
-            "on" if on else "off",
-            "" if on else "switch on VT-x or AMD-V in the firmware setup",
-            "" if on else "hardware",
-        )
+        return Check("virtualisation", ok, "on" if ok else "off", firmware, "hardware")
     ok, found = virtualisation(
         _read("/proc/cpuinfo"), _read("/proc/modules"), kvm_usable=_kvm_usable()
     )
-    command = ""
-    if not ok:
-        command = (
-            "sudo modprobe kvm_intel or kvm_amd"
-            if "module" in found
-            else "switch on VT-x or AMD-V in the firmware setup"
-        )
-        if "group" in found:
-            command = "sudo adduser $USER kvm"
-    return Check(name, ok, found, command, "" if ok else "hardware")
+    command = firmware
+    if "module" in found:
+        command = "sudo modprobe kvm_intel or kvm_amd"
+    elif "group" in found:
+        command = "sudo adduser $USER kvm"
+    return Check("virtualisation", ok, found, command, "hardware")
+
+
+def _vboxmanage(*arguments: str) -> str | None:
+    # Windows does not put it on the PATH.
+    folder = os.environ.get("VBOX_MSI_INSTALL_PATH")
+    return _output(str(Path(folder) / "VBoxManage.exe") if folder else "VBoxManage", *arguments)
 
 
 def virtualbox() -> list[Check]:
     """Return what a VirtualBox machine needs of this host."""
     if this_system() == "wsl":
         found = "a program of Windows: `vagrant up` in PowerShell, in a checkout on C:"
-        return [
-            Check("VirtualBox", ok=False, found=found, command=_get("VirtualBox"), blocks="tool")
-        ]
-    checks = [_vagrant(), _tool("VirtualBox", _output("VBoxManage", "--version"))]
-    hardware = _hardware()
-    checks.append(hardware)
-    if hardware.ok and kvm_in_use(_read("/proc/modules")):
+        return [Check("VirtualBox", ok=False, found=found, blocks="tool")]
+    checks = [_vagrant(), _tool("VirtualBox", _vboxmanage("--version")), _hardware()]
+    if kvm_in_use(_read("/proc/modules")):
         command = "stop the machines of KVM, then sudo modprobe -r kvm_intel kvm_amd kvm"
         checks.append(
             Check(
@@ -299,19 +287,9 @@ def virtualbox() -> list[Check]:
             )
         )
     if checks[1].ok:
-        names = re.findall(
-            r"^Name:\s+(.+)$", _output("VBoxManage", "list", "bridgedifs") or "", flags=re.MULTILINE
-        )
-        found = ", ".join(names) or "VirtualBox finds no interface to bridge to"
-        checks.append(
-            Check(
-                "bridge to",
-                bool(names),
-                found,
-                "" if names else "plug in a cable",
-                "" if names else "hardware",
-            )
-        )
+        names = re.findall(r"^Name:\s+(.+)$", _vboxmanage("list", "bridgedifs") or "", re.MULTILINE)
+        found = ", ".join(names) or "VirtualBox finds no interface"
+        checks.append(Check("bridge to", bool(names), found, "plug in a cable", "hardware"))
     return checks
 
 
@@ -319,71 +297,67 @@ def libvirt() -> list[Check]:
     """Return what a libvirt machine needs of this host."""
     if platform.system() != "Linux":
         return [Check("libvirt", ok=False, found="only on Linux", blocks="tool")]
-    plugins = _output("vagrant", "plugin", "list", "--local") if shutil.which("vagrant") else None
-    plugins = (_output("vagrant", "plugin", "list") or "") if plugins is not None else ""
-    plugin = next(
-        (line for line in plugins.splitlines() if line.startswith("vagrant-libvirt")), None
-    )
+    plugins = (_output("vagrant", "plugin", "list") or "").splitlines()
+    plugin = next((line for line in plugins if line.startswith("vagrant-libvirt")), None)
     daemon = _output("virsh", "--connect", "qemu:///system", "version", "--daemon")
     checks = [_vagrant(), _tool("vagrant-libvirt", plugin), _tool("libvirt", daemon), _hardware()]
-    devices, bridges = linux_bridges(
-        _output("ip", "-j", "-d", "address") or "",
-        _output("ip", "-j", "-4", "route", "show", "default") or "",
-    )
-    if bridges:
-        checks.append(Check("Linux bridge", ok=True, found=", ".join(bridges)))
-    else:
-        found = f"the default route goes over {', '.join(devices) or 'nothing'}, which is no bridge"
+    if _vboxmanage("list", "runningvms"):
+        command = "stop the machines of VirtualBox"
         checks.append(
             Check(
-                "Linux bridge",
+                "hypervisor",
                 ok=False,
-                found=found,
-                command=_get("Linux bridge"),
+                found="VirtualBox has the processor",
+                command=command,
                 blocks="hardware",
             )
         )
+    devices, bridges = _linux_bridges()
+    found = ", ".join(bridges) or f"none with the default route: {', '.join(devices) or 'no route'}"
+    checks.append(Check("Linux bridge", bool(bridges), found, _get("Linux bridge"), "hardware"))
     return checks
 
 
 def container() -> list[Check]:
     """Return what a container needs of this host."""
+    name = "systemd-nspawn"
     if platform.system() != "Linux" or not shutil.which("apt-get"):
-        found = "this is no Debian or Ubuntu"
         return [
             Check(
-                "systemd-nspawn",
+                name,
                 ok=False,
-                found=found,
-                command=_get("systemd-nspawn"),
+                found="this is no Debian or Ubuntu",
+                command=_get(name),
                 blocks="tool",
             )
         ]
-    missing = [tool for tool in ("systemd-nspawn", "mmdebstrap", "nft") if not shutil.which(tool)]
-    found = f"not yet: {', '.join(missing)}" if missing else "found, with mmdebstrap and nftables"
-    checks = [
-        Check(
-            "systemd-nspawn",
-            ok=True,
-            found=found,
-            command=_get("systemd-nspawn") if missing else "",
-        )
-    ]
-    if os.geteuid() == 0:
-        checks.append(Check("root", ok=True, found="this is root"))
-    elif _output("sudo", "-n", "true") is not None:
-        checks.append(Check("root", ok=True, found="sudo asks nothing"))
+    missing = [tool for tool in (name, "mmdebstrap", "nft") if not shutil.which(tool)]
+    found = "found, with mmdebstrap and nftables"
+    if missing:
+        found = f"{', '.join(missing)} not yet: `make up` installs them"
+    root = os.geteuid() == 0 or _output("sudo", "-n", "true") is not None
+    rights = "root, or sudo that asks nothing" if root else "sudo would ask for a password"
+    return [Check(name, ok=True, found=found), Check("root", root, rights, "sudo -v", "tool")]
+
+
+def _linux_bridges() -> tuple[list[str], list[str]]:
+    return linux_bridges(
+        _output("ip", "-j", "-d", "address") or "",
+        _output("ip", "-j", "-4", "route", "show", "default") or "",
+    )
+
+
+def _default_route() -> Check:
+    """Return the check of the interface that a machine would be bridged to."""
+    if platform.system() == "Linux":
+        devices = _linux_bridges()[0]
+    elif platform.system() == "Darwin":
+        devices = re.findall(r"interface: (\S+)", _output("route", "-n", "get", "default") or "")
     else:
-        checks.append(
-            Check(
-                "root",
-                ok=False,
-                found="sudo would ask for a password",
-                command="sudo -v",
-                blocks="tool",
-            )
-        )
-    return checks
+        route = "(Get-NetRoute -DestinationPrefix 0.0.0.0/0).InterfaceAlias"
+        devices = _powershell(route).splitlines()
+    found = ", ".join(devices) or "there is no default route"
+    return Check("LAN", bool(devices), found, "plug in a cable")
 
 
 def _reach(host: str) -> str:
@@ -397,6 +371,11 @@ def _reach(host: str) -> str:
 def _memory_gib() -> float:
     if match := re.search(r"^MemAvailable:\s+(\d+) kB", _read("/proc/meminfo"), flags=re.MULTILINE):
         return int(match[1]) / 1024**2
+    if platform.system() == "Windows":
+        return (
+            int(_powershell("(Get-CimInstance Win32_OperatingSystem).FreePhysicalMemory") or 0)
+            / 1024**2
+        )
     size = (_output("sysctl", "-n", "hw.memsize") or "").strip()  # macOS: all there is
     return int(size) / 1024**3 if size.isdigit() else 0.0
 
@@ -461,17 +440,12 @@ def host() -> list[Check]:
     )
     return [
         Check("system", ok=True, found=f"{this_system()}, {platform.machine()}"),
-        Check(
-            "Python",
-            python_ok,
-            platform.python_version(),
-            "" if python_ok else _get("Python"),
-            "" if python_ok else "tool",
-        ),
+        Check("Python", python_ok, platform.python_version(), _get("Python"), "tool"),
         Check("memory", memory >= MEMORY_GIB, f"{memory:.1f} GiB free, {MEMORY_GIB:.0f} wanted"),
         Check(
             "disk", disk >= DISK_GIB, f"{disk:.1f} GiB free at {CACHE_DIR}, {DISK_GIB:.0f} wanted"
         ),
+        _default_route(),
         _name_server(),
         *_upstream(),
         _demo_port(),
@@ -502,8 +476,7 @@ def obstacles(provider: str, *, hardware: bool) -> list[Check]:
 
 def _line(check: Check) -> str:
     state = "ok" if check.ok else "MISSING" if check.blocks else "note"
-    command = f"; {check.command}" if check.command and check.ok else ""
-    lines = [f"  {state:<{COLUMNS[0]}}{check.name:<{COLUMNS[1]}}{check.found}{command}"]
+    lines = [f"  {state:<{COLUMNS[0]}}{check.name:<{COLUMNS[1]}}{check.found}"]
     if check.command and not check.ok:
         lines.append(f"{'':<{2 + sum(COLUMNS)}}-> {check.command}")
     return "\n".join(lines)

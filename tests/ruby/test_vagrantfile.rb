@@ -71,6 +71,14 @@ class TestVagrantfile < Minitest::Test
     assert_equal [[:lan, :shell], [:"control-node", :shell], [:server, :ansible_local], [:summary, :shell]], types
   end
 
+  def test_a_wrong_value_stops_vagrant_with_one_sentence
+    wrong = { "KIT_VM_MEMORY_MIB" => "2GB" }
+    _, said, status = Open3.capture3(wrong, "vagrant", "up", "--provider", "virtualbox", stdin_data: "")
+    assert_equal 1, status.exitstatus
+    assert_equal 'Error: memory_mib in the environment is "2GB"; it takes a number of MiB from 512 up, ' \
+                 "without a unit: 2048.\n", said
+  end
+
   private
 
   # Runs Vagrant's own network step with a driver that writes down instead of running.
