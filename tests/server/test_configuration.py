@@ -9,10 +9,7 @@ import pytest
 
 from kit.verify import websocket
 
-ADMIN = (
-    "REDISCLI_AUTH=$(cat /etc/redis/admin_password) "
-    "/opt/redis/current/bin/redis-cli -e -s /run/redis/redis.sock --user admin "
-)
+ADMIN = "redis-admin"
 RESTART_REDIS = "RUNNING HANDLER [redis : Restart redis]"
 RESTART_WEBDIS = "RUNNING HANDLER [webdis : Restart webdis]"
 LOAD_USERS = "RUNNING HANDLER [redis : Load the users of redis]"

@@ -84,3 +84,24 @@ def test_nothing_to_be_had_says_where_to_put_it(tmp_path):
     assert "a-1.0.tar.gz" in answer["msg"]
     optional = run_module(tmp_path, [candidate("http://127.0.0.1:1/a.tar.gz")], optional=True)
     assert optional["path"] is None
+
+
+def test_what_is_built_needs_no_archive(tmp_path):
+    answer = run_module(tmp_path, [candidate("http://127.0.0.1:1/a.tar.gz")], built=[DIGEST])
+    assert (answer["built"], answer["path"], answer["changed"]) == (True, None, False)
+
+
+def test_a_release_that_is_gone_does_not_hide_others_of_that_host(tmp_path, origin):
+    candidates = [
+        candidate(f"{origin}/gone.tar.gz", version="2.0"),
+        candidate(f"{origin}/a.tar.gz"),
+    ]
+    assert run_module(tmp_path, candidates)["version"] == "1.0"
+
+
+def test_check_mode_downloads_nothing(tmp_path, origin):
+    answer = run_module(
+        tmp_path, [candidate(f"{origin}/a.tar.gz")], optional=True, _ansible_check_mode=True
+    )
+    assert answer["sha256"] is None
+    assert not (tmp_path / "a-1.0.tar.gz").exists()
