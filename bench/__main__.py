@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import ceiling, publisher, workloads
-from bench.processes import CLIENT_CORE, ServerError, stop_all
+from bench.processes import CLIENT_CORE, stop_all
 from bench.report import render
 from bench.systems import ROOT, SYSTEMS, Lab, System
 
@@ -91,7 +91,7 @@ def with_system(lab: Lab, system: System, work: Callable[[Running, Fleet], Any])
         gc.collect()
         gc.disable()
         return work(running, fleet)
-    except (ServerError, OSError) as error:
+    except Exception as error:  # noqa: BLE001  # one that fails must not cost the others' figures
         print(f"  {system.name}: {error}", flush=True)
         return {"error": str(error)}
     finally:

@@ -1,4 +1,4 @@
-"""Renders ``docs/benchmark.md`` and its plots from the results."""
+"""``python -m bench.report``: renders ``docs/benchmark.md`` and its plots from the results."""
 
 from __future__ import annotations
 
@@ -284,3 +284,7 @@ def render() -> str:
     )
     DOCUMENT.write_text(text, encoding="utf-8")
     return f"Written: {DOCUMENT.relative_to(ROOT)}, docs/images/benchmark-*.svg, from {source.name}"
+
+
+if __name__ == "__main__":
+    print(render())
