@@ -19,6 +19,8 @@ import sys
 import time
 from pathlib import Path
 
+import yaml
+
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from lan import Lan, Watcher
@@ -29,6 +31,7 @@ from kit.progress import run_logged
 from kit.system import ensure_packages
 
 PACKAGES = [
+    "debian-archive-keyring",
     "dnsmasq-base",
     "e2fsprogs",
     "iproute2",
@@ -43,12 +46,8 @@ PACKAGES = [
     "vagrant",
     "vagrant-libvirt",
 ]
-# Those of the container, and a kernel to boot.
-GUEST_PACKAGES = (
-    "systemd-sysv dbus udev openssh-server sudo python3 python3-apt ca-certificates iproute2 "
-    "procps nftables gcc g++ libc6-dev make pkg-config libevent-dev libssl-dev libsystemd-dev "
-    "rsync linux-image-cloud-amd64 initramfs-tools zstd"
-)
+# To boot by itself, which a container does not.
+KERNEL = ["linux-image-cloud-amd64", "initramfs-tools", "zstd"]
 NAME = f"kit-vm-{CHECKOUT_ID}"
 # Not below the home folder, which libvirt's qemu may not enter.
 DIRECTORY = Path("/var/lib/webdis-kit-vm-test") / NAME
@@ -126,11 +125,13 @@ def libvirt():
 
 def make_box() -> None:
     """Make the box and give it to Vagrant."""
+    playbook = yaml.safe_load((ROOT / "ansible/container.yml").read_text(encoding="utf-8"))
+    packages = [*playbook[0]["vars"]["container_packages"].split(), *KERNEL]
     rootfs = CACHE_DIR / "rootfs"
     rootfs.mkdir(parents=True, exist_ok=True)
     lines = run_logged(
         "Root file system",
-        ["ansible/files/rootfs.sh", "trixie", str(rootfs), *GUEST_PACKAGES.split()],
+        ["ansible/files/rootfs.sh", "trixie", str(rootfs), *packages],
         log="vm-rootfs",
     )
     run_logged("Box", ["tests/vm/box.sh", lines[-1], str(DIRECTORY), MANAGEMENT], log="vm-box")

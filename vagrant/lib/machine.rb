@@ -12,6 +12,7 @@ module Kit
   class Machine
     # Debian 12's Vagrant (2.3) takes any architecture's box; 2.4 knows architectures.
     KNOWS_ARCHITECTURES = "2.4"
+    PYTHON = "import sys; sys.exit(sys.version_info < (3, 11))" # what the kit's Ansible needs
     PROVIDERS = %w[virtualbox libvirt].freeze
 
     attr_reader :settings
@@ -96,7 +97,7 @@ module Kit
       return choice if %w[host guest later].include?(choice)
       raise Mistake, "KIT_ANSIBLE=#{choice} is not known; valid are: host, guest, later." unless choice.empty?
 
-      @bridges.windows? || !on_path?("make") || !on_path?("python3") ? "guest" : "host"
+      @bridges.windows? || !run?("make", "--version") || !run?("python3", "-c", PYTHON) ? "guest" : "host"
     end
 
     private
@@ -110,8 +111,8 @@ module Kit
       { box: settings["box"] }.merge(version.empty? ? {} : { box_version: version })
     end
 
-    def on_path?(program)
-      ENV["PATH"].split(File::PATH_SEPARATOR).any? { |folder| File.executable?(File.join(folder, program)) }
+    def run?(*command)
+      system(*command, in: File::NULL, out: File::NULL, err: File::NULL)
     end
 
     def check_address(bridge)
