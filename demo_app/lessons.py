@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 
+import click
 from flask import Blueprint, current_app, render_template, url_for
 
 from demo_app import channels, connections
 from demo_app.progress import Progress, position
 
-blueprint = Blueprint("lessons", __name__)
+blueprint = Blueprint("lessons", __name__, cli_group=None)
 
 STEPS = (
     "You have started a server side function",
@@ -46,6 +47,15 @@ def own() -> str:
 def run_own_function() -> str:
     """Do the same work for this session alone."""
     return _run(channels.own_channel(), url_for(".own"))
+
+
+@blueprint.cli.command("publish")
+@click.argument("channel")
+@click.argument("text")
+def publish(channel: str, text: str) -> None:
+    """Publish TEXT to CHANNEL, as the lessons do, and print its number."""
+    seq = Progress(connections.publisher(), channel).message(text)
+    click.echo(f"{channel} {seq}")
 
 
 def _page(channel: str) -> str:

@@ -1,4 +1,3 @@
-# noqa: INP001  # a script, not a package
 """Renders every ``*.mmd`` beside this file into ``docs/images/``, light and dark.
 
 Run through ``make diagrams``, after changing a diagram. Each picture carries the

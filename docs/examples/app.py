@@ -1,0 +1,68 @@
+"""A Flask application with one slow function, and the page that watches it.
+
+Beside it: progress.py and static/progress.js, copied from webdis-kit.
+Run it with REDIS_URL, WEBDIS_URL and SECRET_KEY set: flask --app app run
+"""
+
+import os
+import secrets
+import threading
+import time
+
+from flask import (
+    Flask,
+    Response,
+    abort,
+    jsonify,
+    redirect,
+    render_template_string,
+    request,
+    session,
+)
+from progress import Progress, events_after
+from redis import Redis
+from werkzeug import Response as BaseResponse
+
+app = Flask(__name__)
+app.secret_key = os.environ["SECRET_KEY"]
+redis = Redis.from_url(os.environ["REDIS_URL"])
+
+PAGE = """
+<!doctype html>
+<title>Devices</title>
+<form method="post" action="/run"><button>Run</button></form>
+<ol id="messages" data-url="{{ url }}" data-channel="{{ channel }}"></ol>
+<script type="module" src="/static/page.js"></script>
+"""
+
+
+@app.get("/")
+def page() -> str:
+    """Show what the function that this user started says."""
+    channel = session.get("channel", "")
+    return render_template_string(PAGE, url=os.environ["WEBDIS_URL"], channel=channel)
+
+
+@app.get("/events")
+def events() -> Response:
+    """Return what the page has missed: only its own."""
+    if "channel" not in session:
+        abort(403)
+    return jsonify(events_after(redis, session["channel"], request.args.get("after", 0, int)))
+
+
+@app.post("/run")
+def run() -> BaseResponse:
+    """Start the slow function on a channel that nobody can guess, and answer at once."""
+    session["channel"] = f"progress:{secrets.token_hex(16)}"
+    threading.Thread(target=walk_devices, args=[session["channel"]]).start()
+    return redirect("/")
+
+
+def walk_devices(channel: str) -> None:
+    """Do the slow work: read three devices."""
+    devices = ["core-1", "core-2", "edge-1"]
+    with Progress(redis, channel) as progress:
+        for device in progress.track(devices):
+            progress.message(f"Reading {device}")
+            time.sleep(0.5)
