@@ -23,7 +23,8 @@ import pytest
 
 from demo_app import create_app
 from kit.checkout import ROOT
-from kit.verify import publisher, trust
+from kit.page import trust
+from kit.verify import publisher
 
 
 @pytest.fixture

@@ -23,7 +23,8 @@ from demo_app.progress import (
     position,
 )
 from kit.checkout import ROOT
-from kit.verify import publisher, redis_as, websocket
+from kit.page import Page
+from kit.verify import publisher, redis_as
 
 
 def all_events(connection, channel):
@@ -113,18 +114,17 @@ def test_lost_answers_double_nothing_and_lost_requests_lose_nothing(
     instance, publisher_redis, lossy_redis, lossy_proxy, channel
 ):
     expected = [str(number) for number in range(60)]
-    with websocket(instance) as socket:
-        socket.send(json.dumps(["SUBSCRIBE", channel]))
-        socket.recv(10)
+    with Page(instance) as page:
+        page.subscribe(channel)
         progress = Progress(lossy_redis, channel)
         numbers = []
         for text in expected:
             lossy_proxy.plan = ["cut", "drop", "cut"] if int(text) % 3 else ["pass"]
             numbers.append(progress.message(text))
-        pushed = [json.loads(json.loads(socket.recv(10))["SUBSCRIBE"][2]) for _ in expected]
+        pushed = [json.loads(page.message(channel)) for _ in expected]
         # A doubled message would be next, before this one.
         progress.done()
-        assert json.loads(json.loads(socket.recv(10))["SUBSCRIBE"][2])["kind"] == "done"
+        assert json.loads(page.message(channel))["kind"] == "done"
     assert numbers == list(range(1, 61))
     assert [event["text"] for event in pushed] == expected
     assert texts(publisher_redis, channel) == [*expected, "Done"]

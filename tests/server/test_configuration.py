@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 
 import pytest
 
-from kit.verify import websocket
+from kit.page import Page
 
 ADMIN = "redis-admin"
 RESTART_REDIS = "RUNNING HANDLER [redis : Restart redis]"
@@ -41,16 +40,15 @@ def test_changed_users_are_loaded_and_nobody_is_cut(server, instance, provision,
     stray = "user stray on nopass ~* &* +@all"
     assert server.run(f"echo '{stray}' >>/etc/redis/users.acl && {ADMIN} ACL LOAD").rc == 0
     before = pids(server)
-    with websocket(instance) as socket:
-        socket.send(json.dumps(["SUBSCRIBE", channel]))
-        socket.recv(10)
+    with Page(instance) as page:
+        page.subscribe(channel)
         answer = provision("--diff", "--tags=redis")
         assert answer.returncode == 0, answer.stdout[-3000:]
         assert f"-{stray}" in answer.stdout
         assert answer.stdout.count(LOAD_USERS) == 1
         assert RESTART_REDIS not in answer.stdout
         publisher_redis.publish(channel, "still there")
-        assert json.loads(socket.recv(10))["SUBSCRIBE"][2] == "still there"
+        assert page.message(channel) == "still there"
     assert pids(server) == before
     assert "stray" not in server.run(f"{ADMIN} ACL USERS").stdout
 
