@@ -78,45 +78,46 @@ LOST_MESSAGES = 1_000_000
 TERMINAL = ("done", "failed", "cancelled")
 
 # Number, copy for replay and publication are one atomic step. KEYS: state, events.
-# ARGV: writer, the rest of the message's JSON, the writer's count of its messages;
-# and now and then: 1 to renew the expiry, the kind if it ends the stream, how many of
-# the writer's messages Redis must know. Answers the number; a negative one says
-# that a cancel is requested.
+# ARGV: writer, its count of its messages and the rest of the message's JSON, in one for
+# the time that each argument takes; and now and then: 1 to renew the expiry, the kind
+# if it ends the stream, how many of the writer's messages Redis must know. Answers
+# the number; a negative one says that a cancel is requested.
 #
 # The state has, for each writer, its count and the number of its last message. A message
 # that comes a second time, because its answer was lost, is known by that: it is
 # answered as it was and published no more. And if the count leaves one out, Redis has
 # lost it, and perhaps those of other writers: then the number jumps ahead.
 _PUBLISH = f"""
-local state = redis.call('HMGET', KEYS[1], 'seq', 'epoch', 'ended', 'cancel', ARGV[1])
-local count, known = tonumber(ARGV[3]), 0
+local writer, count, fields = string.match(ARGV[1], '^(%x+) (%d+) (.*)$')
+local state = redis.call('HMGET', KEYS[1], 'seq', 'epoch', 'ended', 'cancel', writer)
+local known = 0
 if state[5] then
     local taken, number = string.match(state[5], '(%d+) (%d+)')
     known = tonumber(taken)
-    if count <= known then return tonumber(number) end
+    if tonumber(count) <= known then return tonumber(number) end
 end
 if state[3] then return redis.error_reply('ENDED ' .. state[3]) end
 local epoch, seq = state[2], (state[1] or 0) + 1
-if epoch and known < tonumber(ARGV[6] or count - 1) then seq = seq + {LOST_MESSAGES} end
+if epoch and known < tonumber(ARGV[4] or count - 1) then seq = seq + {LOST_MESSAGES} end
 seq = string.format('%d', seq)
-redis.call('HSET', KEYS[1], 'seq', seq, ARGV[1], ARGV[3] .. ' ' .. seq)
+redis.call('HSET', KEYS[1], 'seq', seq, writer, count .. ' ' .. seq)
 if not epoch then
-    epoch = ARGV[1] .. '-' .. ARGV[3]
+    epoch = writer .. '-' .. count
     redis.call('HSET', KEYS[1], 'epoch', epoch)
     redis.call('DEL', KEYS[2])
 end
-local message = '{{"seq": ' .. seq .. ', "epoch": "' .. epoch .. '", ' .. ARGV[2]
+local message = '{{"seq": ' .. seq .. ', "epoch": "' .. epoch .. '", ' .. fields
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', {MAX_MESSAGES}, seq .. '-1', 'message', message)
-if ARGV[5] and ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'ended', ARGV[5]) end
-if ARGV[4] == '1' or not state[2] then
+if ARGV[3] and ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'ended', ARGV[3]) end
+if ARGV[2] == '1' or not state[2] then
     redis.call('EXPIRE', KEYS[1], {EXPIRY_SECONDS})
     redis.call('EXPIRE', KEYS[2], {EXPIRY_SECONDS})
 end
 if not state[5] and redis.call('HLEN', KEYS[1]) > {MAX_WRITERS} then
-    local fields, writers = redis.call('HGETALL', KEYS[1]), {{}}
-    for i = 1, #fields, 2 do
-        local number = string.match(fields[i + 1], '^%d+ (%d+)$')
-        if number then table.insert(writers, {{tonumber(number), fields[i]}}) end
+    local all, writers = redis.call('HGETALL', KEYS[1]), {{}}
+    for i = 1, #all, 2 do
+        local number = string.match(all[i + 1], '^%d+ (%d+)$')
+        if number then table.insert(writers, {{tonumber(number), all[i]}}) end
     end
     table.sort(writers, function(a, b) return a[1] < b[1] end)
     for i = 1, #writers / 2 do redis.call('HDEL', KEYS[1], writers[i][2]) end
@@ -189,7 +190,8 @@ class Progress:
     ``cancelled`` if it raises `CancelledError` (which ends there).
 
     Args:
-        redis: A connection whose user may use the channel's keys. Its own
+        redis: A client whose user may use the channel's keys. One connection of its
+            pool is kept from the first message to the end of the stream. Its own
             retries, if it has any, come on top of those made here.
         channel: For example ``progress:`` and 128 random bits.
         total: How many steps there are, if it is known.
@@ -214,7 +216,10 @@ class Progress:
         self.current: int | None = None  # steps done, as far as this writer knows
         self._patience_seconds = patience_seconds
         self._sha = redis.register_script(_PUBLISH).sha
-        self._keys = (f"{self.channel}:state", f"{self.channel}:events")
+        # As they are sent: they need not be encoded for each message.
+        self._keys: tuple[Any, ...] = tuple(
+            f"{self.channel}:{key}".encode() for key in ("state", "events")
+        )
         self._renew_at = 0.0
         self._second, self._date = -1, ""  # the last message's moment
         self._ended = False
@@ -224,6 +229,7 @@ class Progress:
 
     def _become_writer(self) -> None:
         self._lock = threading.Lock()
+        self._own: Redis | None = None
         self._count = 0
         self._writer = secrets.token_hex(6)
         self._known = 0  # how many of the messages counted Redis is sure to have
@@ -281,12 +287,12 @@ class Progress:
 
     def request_cancel(self) -> bool:
         """Ask whoever does the work to stop; false if the stream has ended already."""
-        return bool(self._redis.eval(_REQUEST_CANCEL, 1, self._keys[0]))
+        return bool(self._redis.eval(_REQUEST_CANCEL, 1, f"{self.channel}:state"))
 
     def cancel_requested(self) -> bool:
         """Ask Redis whether somebody wants the work to stop."""
         if not self._cancel:
-            answer = cast("bytes | str | None", self._redis.hget(self._keys[0], "cancel"))
+            answer = cast("bytes | str | None", self._redis.hget(f"{self.channel}:state", "cancel"))
             self._cancel = answer is not None
         return self._cancel
 
@@ -370,41 +376,47 @@ class Progress:
             if uptime >= self._renew_at or kind in TERMINAL or self._known < count - 1:
                 options = (1, kind if kind in TERMINAL else "", self._known)
                 self._renew_at = uptime + RENEWAL_SECONDS
-            answer = self._deliver((self._writer, fields, count, *options))
+            answer = self._deliver(fields, f"{self._writer} {count} {fields}", *options)
             self._known = count
             if answer < 0:
                 self._cancel = True
                 answer = -answer
             self._ended = kind in TERMINAL
+            if self._ended and self._own is not None:
+                self._own.close()
+                self._own = None
             return answer
 
-    def _evaluate(self, args: tuple[Any, ...]) -> int:
+    def _evaluate(self, *args: Any) -> int:  # noqa: ANN401  # as redis-py takes them
+        if self._own is None:
+            # To take one from the pool each time would cost as much as all else here.
+            self._own = cast("Redis", self._redis.client())  # type: ignore[no-untyped-call]  # it is
         try:
-            return cast("int", self._redis.evalsha(self._sha, 2, *self._keys, *args))
+            return cast("int", self._own.evalsha(self._sha, 2, *self._keys, *args))
         except NoScriptError:
-            return cast("int", self._redis.eval(_PUBLISH, 2, *self._keys, *args))
+            return cast("int", self._own.eval(_PUBLISH, 2, *self._keys, *args))
 
-    def _deliver(self, args: tuple[Any, ...]) -> int:
+    def _deliver(self, fields: str, *args: object) -> int:
         deadline = None
         failures = 0
         while True:
             try:
-                return self._evaluate(args)
+                return self._evaluate(*args)
             except (ConnectionError, TimeoutError, ReadOnlyError) as error:
                 refused = isinstance(error, AuthenticationError | AuthorizationError)
                 delay_seconds = _BACKOFF.compute(failures := failures + 1)
                 now = time.monotonic()
                 deadline = deadline or now + self._patience_seconds
                 if refused or now + delay_seconds > deadline:
-                    raise NotSentError(f"Redis: {error}", "{" + args[1]) from error
+                    raise NotSentError(f"Redis: {error}", "{" + fields) from error
                 time.sleep(delay_seconds)
             except RedisError as error:
                 if str(error).startswith("ENDED"):
                     ending = str(error).split()[1]
                     raise EndedError(
-                        f"{self.channel} has ended ({ending}); nothing may follow: {{{args[1]}"
+                        f"{self.channel} has ended ({ending}); nothing may follow: {{{fields}"
                     ) from None
-                raise NotSentError(f"Redis: {error}", "{" + args[1]) from error
+                raise NotSentError(f"Redis: {error}", "{" + fields) from error
 
 
 def events_after(redis: Redis, channel: str, after: int) -> list[dict[str, Any]]:
