@@ -65,6 +65,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Start everything; return only by an exception, such as Ctrl-C."""
+        self._find_lost_jobs()
         self._start_web()
         for _ in range(self._app.config["WORKERS"]):
             self._start_worker()
@@ -98,6 +99,11 @@ class Supervisor:
         else:
             self._dead.add(child.argument)
             self._start_worker()
+
+    def _find_lost_jobs(self) -> None:
+        # When this process was killed with all of its own, nobody has ended their jobs.
+        with self._app.app_context(), contextlib.suppress(RedisError):
+            self._dead.update(worker.dead_workers())
 
     def _end_lost_jobs(self) -> None:
         for name in list(self._dead):

@@ -63,6 +63,23 @@ def _make(name: str) -> DemoWorker:
     return worker
 
 
+def dead_workers() -> list[str]:
+    """Return the names of the queue's workers on this host whose process is gone."""
+    workers = DemoWorker.all(queue=queueing.queue(), serializer=JSONSerializer)
+    here = [worker for worker in workers if worker.hostname == socket.gethostname()]
+    return [worker.name for worker in here if worker.pid and not _runs(worker.pid)]
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # somebody else's
+    return True
+
+
 def fail_jobs_of(dead: str) -> None:
     """End the jobs of a worker that is gone; needs an application context.
 

@@ -200,6 +200,8 @@ class Visitor:
 class Demo:
     """The demo as `make demo` runs it, on a port and a queue of its own."""
 
+    eventually = staticmethod(eventually)
+
     def __init__(self, log, **settings):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))

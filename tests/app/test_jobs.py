@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import signal
 import threading
 
@@ -158,6 +159,25 @@ def test_an_audit_finds_the_rules_kept(visitor, instance):
     assert len(steps) == len(rows) == steps[-1]["total"]
     for rule in instance["firewall"]["ports"]:
         assert str(rule["port"]) in rows
+
+
+def test_when_all_are_killed_the_next_demo_ends_the_job(start_demo, publisher_redis):
+    queue = f"test-{secrets.token_hex(4)}"
+    demo = start_demo(DEMO_JOB_STEPS=1000, DEMO_QUEUE=queue)
+    visitor = demo.visitor()
+    path = running(visitor)
+    channel = re.search(r'data-channel="([^"]+)"', visitor.get(path))[1]
+    for pid in (demo.process.pid, demo.process_of("worker"), demo.horse()):
+        os.kill(pid, signal.SIGSTOP)
+    for pid in (demo.horse(), demo.process_of("worker"), demo.process.pid):
+        os.kill(pid, signal.SIGKILL)
+    demo.process.wait(timeout=30)
+    start_demo(DEMO_QUEUE=queue)
+    (last,) = demo.eventually(
+        lambda: [e for e in events_after(publisher_redis, channel, 0) if e["kind"] == "failed"],
+        "the job has no end",
+    )
+    assert last["text"] == tasks.LOST
 
 
 def test_a_stopped_demo_fails_the_job_and_leaves_no_process(start_demo, publisher_redis):
