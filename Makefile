@@ -45,7 +45,7 @@ test: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp node_modules/.package-lo
 	@tests/install.sh
 	@tests/ruby/run.sh
 	@$(MAKE) --no-print-directory test-tls
-	@.venv/bin/python -m pytest tests --ignore tests/vm --ignore tests/tls
+	@.venv/bin/python -m pytest tests --ignore tests/tls
 test-tls: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## the edge and a browser with TLS=1; leaves the instance as `make up` does
 	@tests/install.sh
 	@TLS=1 $(KIT) up

@@ -5,7 +5,8 @@ Makes a box, a LAN and a copy of this checkout; brings the copy's machine up wit
 input closed while a stranger on the LAN looks for ways in; checks address, key and
 prompts; then provisions it, runs tests/server against it, and removes everything.
 ``QUICK=1`` stops after the machine is up. An emulated guest is about seven times slower
-than its host: expect 10 minutes for that and an hour for the whole on a busy host.
+than its host: on two cores that others kept busy the first part took 15 to 22 minutes, and
+the Redis that the whole builds takes longer than that.
 """
 
 from __future__ import annotations
