@@ -1,10 +1,10 @@
 # webdis-kit: every entry point. Variables are passed on: make up SUITE=bookworm
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
-export PROVIDER SUITE SOURCES TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT JSON QUICK
+export PROVIDER SUITE SOURCES TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT JSON QUICK SCENARIO
 KIT := .venv/bin/python -m kit
 
-.PHONY: help up provision down destroy status ip ssh verify doctor demo test test-tls test-vm bench bench-up bench-publisher lint diagrams role-docs lock
+.PHONY: help up provision down destroy status ip ssh verify doctor demo test test-roles test-tls test-vm bench bench-up bench-publisher lint diagrams role-docs lock
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
@@ -40,12 +40,21 @@ demo: .venv/ops.stamp .venv/demo.stamp ## run the Flask demo (HOST= PORT=)
 	@$(KIT) ensure
 	@DEMO_HOST="$(HOST)" DEMO_PORT="$(PORT)" .venv/bin/python -m demo_app
 
-test: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp node_modules/.package-lock.json ## unit, server and browser tests; brings the instance up
+test: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp node_modules/.package-lock.json ## unit, server and browser tests, molecule's upgrade; brings the instance up
 	@$(NODE) node --test --test-timeout=60000 --test-force-exit tests/js/*.test.js
 	@tests/install.sh
 	@tests/ruby/run.sh
 	@$(MAKE) --no-print-directory test-tls
+<<<<<<< HEAD
 	@.venv/bin/python -m pytest tests --ignore tests/tls
+=======
+	@.venv/bin/python -m pytest tests --ignore tests/vm --ignore tests/tls
+	@SCENARIO=upgrade $(KIT) test-roles
+
+test-roles: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## molecule: each scenario in a container of its own (SCENARIO= SUITE=)
+	@$(KIT) test-roles
+
+>>>>>>> ba4cfcd (Molecule scenarios share one base: upgrade under traffic, package, airgap, reuse; source_build is cut at every step)
 test-tls: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## the edge and a browser with TLS=1; leaves the instance as `make up` does
 	@tests/install.sh
 	@TLS=1 $(KIT) up

@@ -8,7 +8,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from kit import container, instance, providers, tls, verify
+from kit import container, instance, providers, scenarios, tls, verify
 from kit.checkout import INSTANCE_FILE, KIT_DIR, NAME, SSH_CONFIG, read_instance
 from kit.errors import KitError
 from kit.progress import Phases
@@ -31,6 +31,12 @@ def up() -> None:
     container.chosen_suite()
     tls_settings = tls.settings_from_environment()
     instance.up(providers.choose(), sources, tls_settings)
+
+
+def create() -> None:
+    """Create and start a container, and leave it empty: for molecule."""
+    container.chosen_suite()
+    instance.create(container.Container())
 
 
 def ensure() -> None:
@@ -95,6 +101,7 @@ def ssh() -> None:
 
 COMMANDS = {
     "up": up,
+    "create": create,
     "ensure": ensure,
     "provision": provision,
     "local-inventory": local_inventory,
@@ -102,9 +109,11 @@ COMMANDS = {
     "destroy": destroy,
     "status": instance.status,
     "summary": instance.summary,
+    "journal": lambda: print(instance.journal()),
     "ip": ip,
     "ssh": ssh,
     "verify": verify.verify,
+    "test-roles": scenarios.run,
 }
 
 

@@ -11,8 +11,11 @@ from typing import Any
 from kit.errors import KitError
 
 ROOT = Path(__file__).resolve().parent.parent
-KIT_DIR = ROOT / ".kit"
-LOG_DIR = KIT_DIR / "logs"
+# Empty for the checkout's own instance; molecule gives each scenario one more, with
+# a folder, name, bridge and subnet of its own.
+INSTANCE = os.environ.get("KIT_INSTANCE", "")
+KIT_DIR = ROOT / ".kit" / "instances" / INSTANCE if INSTANCE else ROOT / ".kit"
+LOG_DIR = ROOT / ".kit" / "logs"
 INSTANCE_FILE = KIT_DIR / "instance.json"
 INVENTORY_FILE = KIT_DIR / "inventory.yml"
 SSH_CONFIG = KIT_DIR / "ssh_config"
@@ -21,7 +24,7 @@ CACHE_DIR = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "
 
 # Two checkouts on one host must not collide, and one checkout must always find
 # its own instance again: everything is named after the checkout's path.
-CHECKOUT_ID = hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]
+CHECKOUT_ID = hashlib.sha256(f"{ROOT}#{INSTANCE}".rstrip("#").encode()).hexdigest()[:6]
 NAME = f"kit-{CHECKOUT_ID}"
 BRIDGE = f"wk-{CHECKOUT_ID}"  # Linux allows 15 characters
 

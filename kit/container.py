@@ -254,6 +254,11 @@ def destroy(name: str) -> bool:
     return True
 
 
+def of_this_checkout() -> list[str]:
+    """Return the names of this checkout's containers, those of scenarios included."""
+    return [name for name, record in records().items() if record["checkout"] == str(ROOT)]
+
+
 def orphans() -> list[str]:
     """Return the names of the containers whose checkout is gone."""
     return [

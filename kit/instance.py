@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from kit import providers, tls
+from kit import container, providers, tls
 from kit.checkout import (
     CACHE_DIR,
+    INSTANCE,
     INSTANCE_FILE,
     INVENTORY_FILE,
     KIT_DIR,
@@ -46,13 +47,35 @@ def up(provider: Provider, sources: str, tls_settings: tls.Settings | None) -> N
     Raises:
         KitError: A step failed; its log has been shown.
     """
-    KIT_DIR.mkdir(mode=0o700, exist_ok=True)
+    phases = Phases()
+    machine = _machine(provider, phases)
+    provision(provider, machine, sources, tls_settings, phases)
+
+
+def create(provider: Provider) -> None:
+    """Create and start a machine, and write what Ansible reaches it by.
+
+    Args:
+        provider: What makes the machine.
+
+    Raises:
+        KitError: A step failed; its log has been shown.
+    """
+    _connect(provider, _machine(provider, Phases()), None)
+
+
+def _machine(provider: Provider, phases: Phases) -> Machine:
+    KIT_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Made by this user before root writes its part of the cache.
     (CACHE_DIR / "archives").mkdir(parents=True, exist_ok=True)
-    phases = Phases()
     with phases.phase(provider.name):
-        machine = provider.up()
-    provision(provider, machine, sources, tls_settings, phases)
+        return provider.up()
+
+
+def _connect(provider: Provider, machine: Machine, tls_settings: tls.Settings | None) -> None:
+    _write_ssh_config(machine)
+    _write_inventory(machine, tls.prepare(tls_settings, machine.address))
+    _wait_for_ssh(provider)
 
 
 def provision(
@@ -75,9 +98,7 @@ def provision(
         KitError: A step failed; its log has been shown.
     """
     with phases.phase("SSH"):
-        _write_ssh_config(machine)
-        _write_inventory(machine, tls.prepare(tls_settings, machine.address))
-        _wait_for_ssh(provider)
+        _connect(provider, machine, tls_settings)
     with phases.phase("provisioning"):
         recap = run_logged(
             "Provisioning",
@@ -87,11 +108,11 @@ def provision(
                 str(INVENTORY_FILE),
                 "ansible/site.yml",
                 "--extra-vars",
-                f"kit_dir='{KIT_DIR}' kit_cache_dir='{CACHE_DIR}' kit_sources={sources}",
+                f"kit_sources={sources}",
             ],
             log="provision",
             environment={"ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg")},
-            on_failure=_journal,
+            on_failure=journal,
             hint="Run the same command again once the cause is mended: it goes on from there.",
         )
     summary()
@@ -120,6 +141,8 @@ def _write_inventory(machine: Machine, more: dict[str, Any]) -> None:
     connection: dict[str, Any] = {
         "ansible_host": "server",  # the alias of ssh_config
         "ansible_ssh_common_args": f"-F '{SSH_CONFIG}'",
+        "kit_dir": str(KIT_DIR),
+        "kit_cache_dir": str(CACHE_DIR),
     }
     write_private(INVENTORY_FILE, inventory(machine, connection | more))
 
@@ -179,9 +202,19 @@ def _wait_for_ssh(provider: Provider) -> None:
         time.sleep(0.2)
 
 
-def _journal() -> str:
-    """Return the end of the services' journal, as far as the instance can be asked."""
-    return _ssh("journalctl -u redis -u webdis -u nginx -n 20 --no-pager -o short-iso").stdout
+def journal() -> str:
+    """Return the end of the journal of the services that failed; if none did, of all.
+
+    Empty where the instance cannot be asked.
+    """
+    return _ssh(
+        "all=; failed=;"
+        "for unit in redis webdis nginx; do"
+        '  systemctl cat $unit >/dev/null 2>&1 || continue; all="$all $unit";'
+        '  systemctl is-active -q $unit || failed="$failed $unit";'
+        "done;"
+        "for unit in ${failed:-$all}; do journalctl -u $unit -n 20 --no-pager -o short-iso; done"
+    ).stdout
 
 
 def summary() -> None:
@@ -214,9 +247,19 @@ def status() -> None:
 
 
 def destroy() -> None:
-    """Remove the instance and what belongs to it below ``.kit``; keep the cache and logs."""
+    """Remove the instance and what belongs to it below ``.kit``; keep the cache and logs.
+
+    What interrupted molecule scenarios of this checkout have left goes with it.
+    """
     provider = providers.current()
     existed = provider is not None and provider.destroy()
+    if INSTANCE:
+        shutil.rmtree(KIT_DIR, ignore_errors=True)
+    else:
+        for name in container.of_this_checkout():
+            container.destroy(name)
+            print(f"{name} is removed, which a scenario left.")
+        shutil.rmtree(KIT_DIR / "instances", ignore_errors=True)
     INSTANCE_FILE.unlink(missing_ok=True)
     for path in (INVENTORY_FILE, SSH_CONFIG):
         path.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-from kit.checkout import KIT_DIR, LOG_DIR, ROOT
+from kit.checkout import LOG_DIR, ROOT
 from kit.errors import KitError
 
 if TYPE_CHECKING:
@@ -105,9 +105,9 @@ def run_logged(  # noqa: PLR0913  # each says a different thing about one comman
         KitError: The command failed; the end of its log has been printed.
     """
     LOG_DIR.mkdir(parents=True, exist_ok=True)
-    KIT_DIR.chmod(0o700)
+    LOG_DIR.parent.chmod(0o700)
     for old in sorted(LOG_DIR.iterdir())[:-LOGS_KEPT]:
-        old.unlink()
+        old.unlink(missing_ok=True)
     path = LOG_DIR / f"{time.strftime('%Y%m%d-%H%M%S')}-{log}.log"
     shown = str(path.relative_to(ROOT))
     tail: deque[str] = deque(maxlen=TAIL_LINES)

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from kit import doctor
+from kit.checkout import INSTANCE
 from kit.container import Container
 from kit.errors import KitError
 from kit.vagrant import Vagrant
@@ -23,6 +24,8 @@ PROVIDERS: dict[str, Provider] = {
 
 def current() -> Provider | None:
     """Return the provider that this checkout has a machine from, if any."""
+    if INSTANCE:  # scenarios have containers alone
+        return PROVIDERS["container"] if PROVIDERS["container"].exists() else None
     return next((provider for provider in PROVIDERS.values() if provider.exists()), None)
 
 

@@ -1,0 +1,72 @@
+"""``make test-roles``: the molecule scenarios, each in a container of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+
+from kit.checkout import ROOT
+from kit.container import chosen_suite
+from kit.errors import KitError
+from kit.progress import run_logged
+
+MOLECULE_DIR = ROOT / "ansible" / "molecule"
+
+
+def names() -> list[str]:
+    """Return the scenarios; ``default`` first, because others reuse what it has built."""
+    found = [file.parent.name for file in MOLECULE_DIR.glob("*/molecule.yml")]
+    return sorted(found, key=lambda name: (name != "default", name))
+
+
+def run() -> None:
+    """Run the scenarios, or the one in ``SCENARIO``, on the suite in ``SUITE``.
+
+    Raises:
+        KitError: One failed; its log and the journal of its services have been shown.
+    """
+    suite = chosen_suite()
+    wanted = os.environ.get("SCENARIO")
+    if wanted and wanted not in names():
+        raise KitError(f"SCENARIO={wanted} is not known; valid are: {', '.join(names())}.", 2)
+    for name in [wanted] if wanted else names():
+        with tempfile.TemporaryDirectory() as state:
+            _run_one(name, suite, state)
+
+
+def _run_one(name: str, suite: str, state: str) -> None:
+    environment = {
+        "SUITE": suite,
+        "KIT_INSTANCE": f"{name}-{suite}",
+        "MOLECULE_GLOB": "ansible/molecule/*/molecule.yml",
+        "MOLECULE_EPHEMERAL_DIRECTORY": state,
+        "MOLECULE_COMMAND_BORDERS": "false",
+        "NO_COLOR": "1",
+        "PATH": f"{ROOT / '.venv/bin'}:{os.environ['PATH']}",
+    }
+
+    def kit(command: str) -> str:
+        # A process of its own: its KIT_INSTANCE is the scenario's.
+        return subprocess.run(
+            [sys.executable, "-m", "kit", command],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout
+
+    try:
+        run_logged(
+            f"Scenario {name} ({suite})",
+            ["molecule", "test", "--scenario-name", name, "--destroy", "never"],
+            log=f"molecule-{name}",
+            environment=environment,
+            # Molecule itself would have removed the instance by now.
+            on_failure=lambda: kit("journal"),
+            hint=f"SCENARIO={name} runs it alone.",
+        )
+    finally:
+        kit("destroy")

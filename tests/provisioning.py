@@ -1,0 +1,48 @@
+"""Run the server's playbook, or another, against the instance."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+from kit.checkout import INVENTORY_FILE, ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ENVIRONMENT = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg"), "NO_COLOR": "1"}
+
+
+def command(playbook: Path, *options: str, **variables: Any) -> list[str]:
+    """Return the command line that runs ``playbook`` with these variables."""
+    return [
+        str(ROOT / ".venv/bin/ansible-playbook"),
+        *("--inventory", str(INVENTORY_FILE)),
+        *("--extra-vars", json.dumps(variables)),
+        *options,
+        str(playbook),
+    ]
+
+
+def provision(
+    *options: str, playbook: Path = ROOT / "ansible/site.yml", **variables: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run ``playbook`` to its end, whatever that is."""
+    return subprocess.run(
+        command(playbook, *options, **variables),
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def changed(run: subprocess.CompletedProcess[str]) -> int:
+    """Return how many tasks of a successful run have changed something."""
+    assert run.returncode == 0, run.stdout[-5000:] + run.stderr
+    recap = re.search(r"^server +: .*changed=(\d+)", run.stdout, re.MULTILINE)
+    assert recap, run.stdout
+    return int(recap[1])
