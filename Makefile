@@ -45,16 +45,12 @@ test: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp node_modules/.package-lo
 	@tests/install.sh
 	@tests/ruby/run.sh
 	@$(MAKE) --no-print-directory test-tls
-<<<<<<< HEAD
 	@.venv/bin/python -m pytest tests --ignore tests/tls
-=======
-	@.venv/bin/python -m pytest tests --ignore tests/vm --ignore tests/tls
 	@SCENARIO=upgrade $(KIT) test-roles
 
 test-roles: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## molecule: each scenario in a container of its own (SCENARIO= SUITE=)
 	@$(KIT) test-roles
 
->>>>>>> ba4cfcd (Molecule scenarios share one base: upgrade under traffic, package, airgap, reuse; source_build is cut at every step)
 test-tls: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## the edge and a browser with TLS=1; leaves the instance as `make up` does
 	@tests/install.sh
 	@TLS=1 $(KIT) up
