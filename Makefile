@@ -4,7 +4,7 @@ SHELL := /bin/sh
 export PROVIDER SUITE SOURCES TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT JSON QUICK SCENARIO
 KIT := .venv/bin/python -m kit
 
-.PHONY: help up provision down destroy status ip ssh verify doctor demo test test-roles test-tls test-vm bench bench-up bench-publisher lint diagrams role-docs lock
+.PHONY: help up provision down destroy status ip ssh verify doctor demo test test-roles test-tls test-security test-vm bench bench-up bench-publisher lint sbom audit diagrams role-docs lock
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
@@ -58,6 +58,10 @@ test-tls: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## the edge and a br
 	@.venv/bin/python -m pytest tests/tls tests/e2e -k "tls or three_messages"
 	@$(KIT) up
 
+test-security: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## each wall alone, secrets, and 10,000 generated frames and requests
+	@$(KIT) ensure
+	@FUZZ_CONNECTIONS=1000 .venv/bin/python -m pytest -s tests/security
+
 test-vm: .venv/ops.stamp .venv/test.stamp ## a real virtual machine, emulated, start to end: slow (QUICK=1 until it is up)
 	@.venv/bin/python tests/vm/run.py
 
@@ -79,6 +83,12 @@ lint: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp node_modules/.package-lo
 	$(NODE) node_modules/.bin/tsc
 	.venv/bin/yamllint --strict .
 	cd ansible && PATH="$(CURDIR)/.venv/bin:$$PATH" ../.venv/bin/ansible-lint --offline --profile production
+
+sbom: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## write .kit/sbom.json: every Python package, as CycloneDX
+	.venv/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file .kit/sbom.json .venv/bin/python
+
+audit: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## look up known vulnerabilities of what is locked; needs pypi.org itself
+	for lock in requirements/*.txt; do .venv/bin/pip-audit --strict --disable-pip --require-hashes --requirement $$lock || exit 1; done
 
 diagrams: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## draw the diagrams of docs/ again
 	@tests/install.sh
