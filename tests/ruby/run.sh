@@ -33,5 +33,7 @@ for test in $tests; do
     ruby -I vagrant/lib -I tests/ruby "$test"
 done
 if command -v vagrant >/dev/null; then
-    vagrant validate --ignore-provider </dev/null
+    for ansible in host guest; do
+        KIT_ANSIBLE=$ansible vagrant validate --ignore-provider </dev/null
+    done
 fi
