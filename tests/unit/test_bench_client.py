@@ -1,5 +1,6 @@
 """The benchmark's client: no message is missed or counted twice, however it is cut."""
 
+import contextlib
 import socket
 import threading
 
@@ -17,11 +18,13 @@ def serve(server: socket.socket, pieces: list[bytes]) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         assert connection.recv(5) == b"hello"
         connection.sendall(b"welcome" + pieces[0])
-        for piece in pieces[1:]:
-            # The client asks for the next one once it has this one: nothing is joined.
-            assert connection.recv(1)
-            connection.sendall(piece)
-        connection.recv(1)
+        # The client may have all that it waits for, and be gone, before the last piece.
+        with contextlib.suppress(ConnectionError):
+            for piece in pieces[1:]:
+                # It asks for the next one once it is connected: nothing is joined.
+                assert connection.recv(1)
+                connection.sendall(piece)
+            connection.recv(1)
 
 
 @pytest.mark.parametrize("at", range(len(STREAM)))
