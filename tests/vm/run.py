@@ -327,3 +327,6 @@ if __name__ == "__main__":
         sys.exit(main())
     except KitError as error:
         sys.exit(f"Error: {error}")
+    except KeyboardInterrupt:
+        print("\nInterrupted; the machine, its box and its LAN are removed.", file=sys.stderr)
+        sys.exit(130)
