@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 
 import pytest
 import redis
+import yaml
 
+from kit.checkout import ROOT
 from kit.verify import redis_as
 
 
@@ -62,3 +65,31 @@ def test_acl_file_holds_digests_only(server, secrets_dir):
 def test_streams_are_written_to_disk(server):
     assert "appendonly yes" in server.file("/etc/redis/redis.conf").content_string
     assert server.file("/var/lib/redis/appendonlydir").is_directory
+
+
+def test_replica_carries_what_is_published(server, publisher_redis):
+    variables = yaml.safe_load((ROOT / "ansible/group_vars/all.yml").read_text())
+    rules = variables["kit_redis_replica"]["rules"]
+    password = secrets.token_hex(16)
+    port = 6399
+    replica = (
+        "systemd-run --quiet --collect --unit=test-replica /opt/redis/current/bin/redis-server "
+        f"--port {port} --dir /tmp --save '' --replicaof 127.0.0.1 6379 "
+        f"--masteruser test-replica --masterauth {password}"
+    )
+    client = f"/opt/redis/current/bin/redis-cli -p {port}"
+    try:
+        assert server.run(f"redis-admin ACL SETUSER test-replica on '>{password}' {rules}").rc == 0
+        assert server.run(replica).rc == 0
+        linked = (
+            f"until {client} INFO replication | grep -q master_link_status:up; do sleep 0.1; done"
+        )
+        assert server.run(f"timeout 60 sh -c '{linked}'").rc == 0
+        publisher_redis.xadd("progress:replica", {"text": "carried"}, id="1-1")
+        arrived = (
+            f"until {client} XRANGE progress:replica - + | grep -q carried; do sleep 0.1; done"
+        )
+        assert server.run(f"timeout 60 sh -c '{arrived}'").rc == 0
+    finally:
+        server.run("systemctl stop test-replica; redis-admin ACL DELUSER test-replica")
+        publisher_redis.delete("progress:replica")
