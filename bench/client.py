@@ -129,7 +129,7 @@ class Publisher:
         address: Host and port.
         greeting: Sent once on each connection.
         template: What publishes one message, with ``CHANNEL`` and ``MARKER`` in it, and
-            after them ``COUNT`` where the command wants it.
+            before the marker ``COUNT`` where the command wants it.
         refused: What in an answer says that it was refused.
         connections: Over how many it is spread.
     """
@@ -525,7 +525,7 @@ class Fleet:
         self.planned.extend(start + i / rate for i in range(count))
         sent = 0
         parts, outlets = self._parts, self._outlets
-        counted = bool(parts) and COUNT in parts[0][1]
+        counted = bool(parts) and COUNT in parts[0][0]
         while sent < count:
             due = min(count, int((time.perf_counter() - start) * rate) + 1)
             while sent < due:
@@ -534,7 +534,7 @@ class Fleet:
                 before, after = parts[channel]
                 if counted:
                     self._counts[channel] += 1
-                    after = after.replace(COUNT, b"%08d" % self._counts[channel])
+                    before = before.replace(COUNT, b"%08d" % self._counts[channel])
                 outlets[sent % len(outlets)].waiting += b"%b%08d%b" % (before, number, after)
                 sent += 1
             self._flush()

@@ -164,9 +164,12 @@ def _progress_command(port: int, password: str) -> bytes:
         progress = Progress(connection, CHANNEL.decode(), total=10)
         progress.started()
         progress.update(3, TEXT)
-    # EVALSHA, digest, 2, two keys, writer, message, count: without the last
+    # EVALSHA, digest, 2, two keys, then: writer, its count of messages, the message
     words = sent[-1].split(b"\r\n")[2::2]
-    return _resp(*words[:7], COUNT)
+    counted, found = re.subn(rb"^(\w+) 2 ", rb"\1 " + COUNT + b" ", words[-1])
+    if found != 1:
+        raise RuntimeError(f"Progress sends something else than this knows: {words}")
+    return _resp(*words[:-1], counted)
 
 
 # -- the limit and the kit ---------------------------------------------------------
