@@ -233,7 +233,6 @@ class Subscription {
           this.#deliver(event);
           if (session !== this.#session) return;
         }
-      waiting.sort((one, other) => one.seq - other.seq);
       for (const event of waiting)
         if (event.seq === this.#last + 1) {
           this.#deliver(event);

@@ -56,7 +56,7 @@ for (const type of ["pageshow", "visibilitychange", "online", "offline"])
     server.publish(CHANNEL);
     dispatch(type);
     await until(() => seen.numbers.length === 1);
-    assert.equal(server.opened, 2);
+    assert.ok(server.opened > 1);
   });
 
 test("a page put aside lets its socket go, and comes back with all it missed", async (t) => {
