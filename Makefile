@@ -4,7 +4,7 @@ SHELL := /bin/sh
 export PROVIDER SUITE SOURCES TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT JSON QUICK SCENARIO
 KIT := .venv/bin/python -m kit
 
-.PHONY: help up provision down destroy status ip ssh verify doctor demo test test-roles test-tls test-security test-vm bench bench-up bench-publisher lint sbom audit diagrams role-docs lock
+.PHONY: help up provision down destroy status ip ssh verify doctor demo test test-roles test-tls test-security test-vm bench bench-up bench-publisher lint screenshots sbom audit diagrams role-docs lock
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
@@ -90,9 +90,15 @@ sbom: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## write .kit/sbom.json:
 audit: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## look up known vulnerabilities of what is locked; needs pypi.org itself
 	for lock in requirements/*.txt; do .venv/bin/pip-audit --strict --disable-pip --require-hashes --requirement $$lock || exit 1; done
 
+screenshots: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## take the pictures of the lessons again
+	@tests/install.sh
+	@$(KIT) ensure
+	@.venv/bin/python -m pytest tests/e2e/test_tour.py -k accessible
+	cp test-results/lesson-[1-4]-light.png test-results/lesson-[1-4]-dark.png docs/images/
+
 diagrams: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## draw the diagrams of docs/ again
 	@tests/install.sh
-	cd docs/diagrams && npm ci --no-audit --no-fund
+	cd docs/diagrams && $(NODE) npm ci --no-audit --no-fund
 	.venv/bin/python docs/diagrams/render.py
 
 role-docs: .venv/ops.stamp ## write the roles' README files again from their specifications

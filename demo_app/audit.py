@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, abort, current_app, redirect, render_template, url_for
 
-from demo_app import channels, ports, queueing, runs, tasks
+from demo_app import channels, queueing, runs, tasks
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response
@@ -41,7 +41,7 @@ def start() -> Response:
 @blueprint.get("/<token>")
 def show(token: str) -> str:
     """Show how far an audit is, and its result once there is one."""
-    return runs.page(token, PAGE, "audit.html", **_result(token))
+    return runs.page(token, PAGE, "audit.html", rows=queueing.result(token))
 
 
 @blueprint.get("/<token>/result")
@@ -49,9 +49,4 @@ def result(token: str) -> str:
     """Return the table alone, for the page that has seen the audit end."""
     if channels.page_of(token) != PAGE:
         abort(404, "There is no such audit, or it is somebody else's.")
-    return render_template("audit_result.html", **_result(token))
-
-
-def _result(token: str) -> dict[str, object]:
-    rows = queueing.result(token)
-    return {"rows": rows, "verdict": ports.verdict(rows) if rows else None}
+    return render_template("audit_result.html", rows=queueing.result(token))

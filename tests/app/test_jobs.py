@@ -153,7 +153,7 @@ def test_an_audit_finds_the_rules_kept(visitor, instance):
     assert state == "done"
     assert re.fullmatch(r"All \d+ ports are as the firewall&#39;s rules say\.", text)
     page = visitor.get(path)
-    assert text in visitor.get(f"{path}/result")
+    assert "<table" in visitor.get(f"{path}/result")
     rows = re.findall(r'<th scope="row">(\d+)</th>', page)
     steps = [event for event in events(visitor, path) if event["kind"] == "progress"]
     assert len(steps) == len(rows) == steps[-1]["total"]

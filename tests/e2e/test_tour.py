@@ -1,0 +1,122 @@
+"""Every page as people meet it: light, dark, small, read aloud. Leaves the README's pictures."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from demo_app.lessons import STEPS
+from demo_app.progress import Progress
+
+MOST_PICTURE_BYTES = 100 * 1024
+LAPTOP = {"width": 960, "height": 600}
+PHONE = {"width": 360, "height": 740}
+
+
+def tour(page):
+    """Go to each page, name by name, as it looks with something on it."""
+    page.goto("/")
+    yield "start"
+    for name, path in (("lesson-1", "/test_msg"), ("lesson-2", "/own")):
+        page.goto(path)
+        expect(page.locator("#state")).to_have_text("connected")
+        tab = page.context.new_page()
+        tab.goto(path)
+        tab.get_by_role("button", name="Run").click()
+        expect(tab.locator("h1")).to_have_text("The function has finished")
+        expect(page.locator("#messages .alert")).to_have_text(list(STEPS))
+        tab.close()
+        yield name
+    page.get_by_role("button", name="Run").click()
+    expect(page.locator("h1")).to_have_text("The function has finished")
+    yield "finished"
+    page.goto("/job/")
+    yield "job-form"
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator("#eta")).to_have_text(re.compile("left"))
+    expect(page.locator("#percent")).to_have_text(re.compile("[3-9]. %"))
+    yield "lesson-3"
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#status")).to_have_text("cancelled")
+    yield "job-cancelled"
+    page.goto("/job/")
+    page.get_by_label("fails").check()
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator("#status")).to_have_text("failed", timeout=60_000)
+    yield "job-failed"
+    page.goto("/audit/")
+    yield "audit-form"
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator("#status")).to_have_text("done", timeout=60_000)
+    expect(page.get_by_role("table")).to_be_visible()
+    yield "lesson-4"
+    page.goto("/job/0123")
+    expect(page.locator("h1")).to_have_text("Not Found")
+    yield "not-found"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_each_page_is_accessible_and_fits(visitor, results, scheme):
+    page = visitor(color_scheme=scheme, viewport=LAPTOP, reduced_motion="reduce").new_page()
+    for name in tour(page):
+        found = Axe().run(page)
+        assert found.violations_count == 0, f"{name}: {found.generate_report()}"
+        assert page.locator("html").get_attribute("data-bs-theme") == scheme
+        picture = page.screenshot(path=results / f"{name}-{scheme}.png")
+        assert len(picture) <= MOST_PICTURE_BYTES, name
+        page.set_viewport_size(PHONE)
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= PHONE["width"], f"{name} is {width} px wide on a phone"
+        page.screenshot(path=results / f"{name}-{scheme}-phone.png")
+        page.set_viewport_size(LAPTOP)
+
+
+def test_the_theme_follows_the_system(page):
+    page.emulate_media(color_scheme="light")
+    page.goto("/")
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "light")
+    page.emulate_media(color_scheme="dark")
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
+
+
+def test_a_screen_reader_is_not_flooded(page, publisher_redis):
+    page.goto("/own")
+    expect(page.locator("#state")).to_have_text("connected")
+    page.evaluate(
+        """() => {
+          window.announced = [];
+          new MutationObserver(() => announced.push(announcer.textContent))
+            .observe(announcer, { childList: true });
+        }"""
+    )
+    channel = page.locator("#messages").get_attribute("data-channel")
+    progress = Progress(publisher_redis, channel)
+    for number in range(200):
+        progress.message(f"message {number}")
+    expect(page.locator("#messages .alert")).to_have_count(200)
+    expect(page.locator("#announcer")).to_have_text("message 199")
+    announced = page.evaluate("announced")
+    assert announced[0] == "message 0"
+    assert announced[-1] == "message 199"
+    assert len(announced) <= 10
+    assert page.locator("[aria-live]").count() == 1
+    assert page.locator("[role=log]").count() == 0
+
+
+def test_the_newest_message_is_in_view_unless_the_reader_has_scrolled(page, publisher_redis):
+    page.goto("/own")
+    expect(page.locator("#state")).to_have_text("connected")
+    messages = page.locator("#messages")
+    progress = Progress(publisher_redis, messages.get_attribute("data-channel"))
+    for number in range(50):
+        progress.message(f"message {number}")
+    expect(messages.locator(".alert").last).to_be_in_viewport()
+    messages.focus()
+    page.keyboard.press("Home")
+    expect(messages.locator(".alert").first).to_be_in_viewport()
+    progress.message("one more")
+    expect(messages.locator(".alert")).to_have_count(51)
+    expect(messages.locator(".alert").first).to_be_in_viewport()
