@@ -13,6 +13,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import ConnectionError, TimeoutError  # noqa: A004  # redis-py's names
 from redis.retry import Retry
 from rq import Worker
 from rq.serializers import JSONSerializer
@@ -105,8 +106,10 @@ def main() -> int:
     os.setpgrp()
     end_with_parent(parent, signal.SIGTERM)
     with create_app().app_context():
-        reconnect = ExponentialWithJitterBackoff(base=0.1, cap=1)
-        connections.jobs().set_retry(Retry(reconnect, retries=RECONNECTS))
+        # redis-py tries again after a lost connection, but not after a refused one (OSError).
+        errors = (ConnectionError, TimeoutError, OSError)
+        backoff = ExponentialWithJitterBackoff(base=0.1, cap=1)
+        connections.jobs().set_retry(Retry(backoff, RECONNECTS, supported_errors=errors))
         _make(name).work()
     return 0
 
