@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from redis.backoff import ExponentialWithJitterBackoff
@@ -74,11 +75,12 @@ def dead_workers() -> list[str]:
 def _runs(pid: int) -> bool:
     try:
         os.kill(pid, 0)
+        # One that nobody has asked how it ended is still there, on Linux as a zombie.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except ProcessLookupError:
         return False
-    except PermissionError:
-        return True  # somebody else's
-    return True
+    except OSError:
+        return True  # somebody else's, or no Linux
 
 
 def fail_jobs_of(dead: str) -> None:

@@ -208,7 +208,12 @@ class Demo:
             port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
         self._log = log
-        environment = {"DEMO_PORT": port, "DEMO_QUEUE": f"test-{secrets.token_hex(4)}", **settings}
+        environment = {
+            "DEMO_PORT": port,
+            "DEMO_QUEUE": f"test-{secrets.token_hex(4)}",
+            "DEMO_WORKERS": 1,
+            **settings,
+        }
         with log.open("w") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "demo_app"],
