@@ -4,7 +4,7 @@ SHELL := /bin/sh
 export PROVIDER SUITE SOURCES TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT JSON QUICK SCENARIO
 KIT := .venv/bin/python -m kit
 
-.PHONY: help up provision down destroy status ip ssh verify doctor demo test test-roles test-tls test-security test-vm bench bench-up bench-publisher lint screenshots sbom audit diagrams role-docs lock
+.PHONY: help up provision down destroy status ip ssh verify doctor demo test test-roles test-tls test-security test-faults test-vm bench bench-up bench-publisher lint screenshots sbom audit diagrams role-docs lock
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
@@ -61,6 +61,11 @@ test-tls: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## the edge and a br
 test-security: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## each wall alone, secrets, and 10,000 generated frames and requests
 	@$(KIT) ensure
 	@FUZZ_CONNECTIONS=1000 .venv/bin/python -m pytest -s tests/security
+
+test-faults: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## break one thing after another; writes docs/faults.md
+	@tests/install.sh
+	@$(KIT) up
+	@FAULTS_PAGE=docs/faults.md .venv/bin/python -m pytest tests/faults
 
 test-vm: .venv/ops.stamp .venv/test.stamp ## a real virtual machine, emulated, start to end: slow (QUICK=1 until it is up)
 	@.venv/bin/python tests/vm/run.py

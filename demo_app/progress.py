@@ -402,21 +402,28 @@ class Progress:
         while True:
             try:
                 return self._evaluate(*args)
-            except (ConnectionError, TimeoutError, ReadOnlyError) as error:
-                refused = isinstance(error, AuthenticationError | AuthorizationError)
-                delay_seconds = _BACKOFF.compute(failures := failures + 1)
-                now = time.monotonic()
-                deadline = deadline or now + self._patience_seconds
-                if refused or now + delay_seconds > deadline:
-                    raise NotSentError(f"Redis: {error}", "{" + fields) from error
-                time.sleep(delay_seconds)
             except RedisError as error:
                 if str(error).startswith("ENDED"):
                     ending = str(error).split()[1]
                     raise EndedError(
                         f"{self.channel} has ended ({ending}); nothing may follow: {{{fields}"
                     ) from None
-                raise NotSentError(f"Redis: {error}", "{" + fields) from error
+                delay_seconds = _BACKOFF.compute(failures := failures + 1)
+                now = time.monotonic()
+                deadline = deadline or now + self._patience_seconds
+                if not _passes(error) or now + delay_seconds > deadline:
+                    raise NotSentError(f"Redis: {error}", "{" + fields) from error
+                time.sleep(delay_seconds)
+
+
+def _passes(error: RedisError) -> bool:
+    """Tell whether the same message may be taken a little later."""
+    if isinstance(error, AuthenticationError | AuthorizationError):
+        return False
+    # MISCONF: its disk is full. It takes messages again when there is room.
+    return isinstance(error, ConnectionError | TimeoutError | ReadOnlyError) or str(
+        error
+    ).startswith("MISCONF")
 
 
 def events_after(redis: Redis, channel: str, after: int) -> list[dict[str, Any]]:

@@ -18,28 +18,30 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def publisher(instance: dict[str, Any]) -> redis.Redis:
+def publisher(instance: dict[str, Any], **options: Any) -> redis.Redis:  # noqa: ANN401  # as redis-py takes them
     """Return a connection as the ``publisher`` user."""
     password = (KIT_DIR / "secrets" / "redis_publisher").read_text(encoding="utf-8").strip()
-    return redis_as(instance, username=instance["redis"]["username"], password=password)
+    return redis_as(instance, username=instance["redis"]["username"], password=password, **options)
 
 
-def redis_as(instance: dict[str, Any], **credentials: Any) -> redis.Redis:  # noqa: ANN401  # as redis-py takes them
+def redis_as(instance: dict[str, Any], **options: Any) -> redis.Redis:  # noqa: ANN401  # as redis-py takes them
     """Return a connection to the instance's Redis, by TLS where it has it.
 
     Args:
         instance: The content of ``.kit/instance.json``.
-        credentials: More keyword arguments of ``redis.Redis``: ``username``, ``password``.
+        options: More keyword arguments of ``redis.Redis``, or others: ``username``, ``password``.
     """
     entry = instance["redis"]
     if entry["tls"]:
-        credentials |= {"ssl": True, "ssl_ca_certs": str(CA_FILE)}
+        options |= {"ssl": True, "ssl_ca_certs": str(CA_FILE)}
     return redis.Redis(
         host=entry["host"],
         port=entry["port"],
-        socket_timeout=TIMEOUT_SECONDS,
-        socket_connect_timeout=TIMEOUT_SECONDS,
-        **credentials,
+        **{
+            "socket_timeout": TIMEOUT_SECONDS,
+            "socket_connect_timeout": TIMEOUT_SECONDS,
+            **options,
+        },
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +13,14 @@ from kit.checkout import KIT_DIR, SSH_CONFIG, read_instance
 from kit.errors import KitError
 from kit.tls import CA_FILE
 from kit.verify import publisher
+from tests.demo_server import Demo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import redis
+    from playwright.sync_api import Browser
     from testinfra.host import Host
 
 
@@ -64,3 +68,44 @@ def browser_home(instance: dict[str, Any], tmp_path_factory: pytest.TempPathFact
         added = ["-A", "-n", "webdis-kit", "-t", "C,,", "-i", str(CA_FILE)]
         subprocess.run([*database, *added], check=True)
     return home
+
+
+@pytest.fixture(scope="session")
+def launch(browser_home: Path) -> Iterator[Callable[..., Browser]]:
+    """Return a function that launches a Chromium."""
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415  # unit tests run without it
+
+    program = shutil.which("chromium")
+    assert program, "chromium is missing; tests/install.sh installs it"
+    with sync_playwright() as playwright:
+        yield lambda **options: playwright.chromium.launch(
+            executable_path=program,
+            args=["--no-sandbox"],
+            env={**os.environ, "HOME": str(browser_home)},
+            **options,
+        )
+
+
+@pytest.fixture(scope="session")
+def browser(launch: Callable[..., Browser]) -> Iterator[Browser]:
+    launched = launch()
+    yield launched
+    launched.close()
+
+
+@pytest.fixture(scope="session")
+def start_demo(
+    instance: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Demo]]:
+    """Return a function that starts the demo with ``DEMO_*`` settings."""
+    assert instance["address"]
+    started = []
+
+    def start(**settings):
+        started.append(Demo(tmp_path_factory.mktemp("demo") / "log", **settings))
+        return started[-1]
+
+    yield start
+    for demo in started:
+        if demo.process.poll() is None:
+            demo.stop()

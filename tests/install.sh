@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install what the tests need from the system: the distribution's Chromium, and
-# certutil, which tells it to trust the instance's CA.
+# certutil, which tells it to trust the instance's CA; libfaketime, which sets clocks.
 set -eu
 cd "$(dirname "$0")/.."
 .venv/bin/python - <<'PYTHON'
@@ -10,7 +10,7 @@ from kit.errors import KitError
 from kit.system import ensure_packages
 
 try:
-    ensure_packages(["chromium", "libnss3-tools"])
+    ensure_packages(["chromium", "libfaketime", "libnss3-tools"])
 except KitError as error:
     sys.exit(f"Error: {error}")
 PYTHON

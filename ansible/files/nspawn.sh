@@ -1,6 +1,7 @@
 #!/bin/sh
 # nspawn.sh start NAME DIRECTORY BRIDGE GATEWAY SUBNET TABLE
-# nspawn.sh stop NAME DIRECTORY BRIDGE TABLE
+# nspawn.sh stop NAME DIRECTORY
+# nspawn.sh unplug DIRECTORY BRIDGE TABLE
 #
 # Runs DIRECTORY/rootfs as a booted container, detached from whoever calls,
 # the same way whether or not systemd is this host's process 1.
@@ -51,7 +52,7 @@ NFT
 }
 
 stop() {
-    name=$1 directory=$2 bridge=$3 table=$4
+    name=$1 directory=$2
     pid=$(running_pid "$name" "$directory")
     if [ -n "$pid" ]; then
         # systemd-nspawn asks the container to power off.
@@ -64,6 +65,12 @@ stop() {
         echo stopped
     fi
     rm -f "$directory/pid"
+}
+
+# Not part of stop: with the bridge there, what clients send to a stopped instance
+# stays on this host; without it, passwords would leave by the default route.
+unplug() {
+    directory=$1 bridge=$2 table=$3
     nft delete table ip "$table" 2>/dev/null || true
     ip link delete "$bridge" 2>/dev/null || true
     if [ -z "$(ls "$(dirname "$directory")"/*/pid 2>/dev/null)" ] &&

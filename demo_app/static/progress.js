@@ -53,7 +53,7 @@ export const defaultTimes = {
   replay: 10_000,
   /** The upper bound of the first wait before a new attempt; doubled with each. */
   firstDelay: 250,
-  longestDelay: 10_000,
+  longestDelay: 4_000,
 };
 
 const wakeEvents = ["pageshow", "visibilitychange", "online", "offline"];
@@ -127,6 +127,10 @@ class Subscription {
   #connection;
   #last;
   #epoch;
+  /** Time of the last message that was delivered. */
+  #ts = "";
+  /** What was delivered before the server lost its end: number and time of the last one. */
+  #before = { seq: 0, ts: "" };
   /** A push may be slower than the replay that told of its loss. */
   #pastEpochs = new Set();
   /** @type {State|undefined} */
@@ -179,8 +183,21 @@ class Subscription {
   #isAnew(event) {
     if (!event || event.epoch === (this.#epoch ?? event.epoch)) return false;
     this.#pastEpochs.add(this.#epoch);
-    this.#last = 0;
+    this.#last = this.#before.seq = 0;
     this.#epoch = event.epoch;
+    return true;
+  }
+
+  /**
+   * Tell whether the server lost its last messages, as in a power cut, and uses their
+   * numbers again: only the time tells the new ones from those that were delivered.
+   *
+   * @param {ProgressEvent|undefined} event the last one of a replay
+   */
+  #isBehind(event) {
+    if (!event || event.seq >= this.#last) return false;
+    this.#before = { seq: this.#last, ts: this.#ts };
+    this.#last = 0;
     return true;
   }
 
@@ -205,6 +222,8 @@ class Subscription {
   #deliver(event) {
     this.#last = event.seq;
     this.#epoch = event.epoch;
+    if (event.seq <= this.#before.seq && event.ts <= this.#before.ts) return;
+    this.#ts = event.ts;
     const session = this.#session;
     call(() => this.#options.onEvent(event));
     if (session !== this.#session || !terminalKinds.includes(event.kind)) return;
@@ -226,7 +245,8 @@ class Subscription {
       const events = await this.#replay(session.signal).catch(() => undefined);
       if (session !== this.#session) return;
       // The number that was asked for belongs to the count before: ask again.
-      if (this.#isAnew(events?.at(-1)) || this.#isAnew(waiting.at(-1))) continue;
+      const end = events?.at(-1);
+      if (this.#isAnew(end) || this.#isAnew(waiting.at(-1)) || this.#isBehind(end)) continue;
       for (const event of events ?? [])
         if (event.seq > this.#last) {
           news = true;

@@ -1,10 +1,9 @@
-"""The demo as `make demo` runs it, a Chromium, and pages in it."""
+"""The demo as `make demo` runs it, and pages in a Chromium."""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from kit.checkout import ROOT
 
@@ -97,27 +95,6 @@ def demo(instance, tmp_path_factory):
     yield Demo(url, log)
     process.terminate()
     assert process.wait(timeout=30) == 0, log.read_text()
-
-
-@pytest.fixture(scope="session")
-def launch(browser_home):
-    """Return a function that launches a Chromium."""
-    program = shutil.which("chromium")
-    assert program, "chromium is missing; tests/install.sh installs it"
-    with sync_playwright() as playwright:
-        yield lambda **options: playwright.chromium.launch(
-            executable_path=program,
-            args=["--no-sandbox"],
-            env={**os.environ, "HOME": str(browser_home)},
-            **options,
-        )
-
-
-@pytest.fixture(scope="session")
-def browser(launch):
-    launched = launch()
-    yield launched
-    launched.close()
 
 
 @pytest.fixture

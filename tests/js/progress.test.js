@@ -263,6 +263,26 @@ test("a server that lost its last second jumps ahead; nothing is shown twice", a
   assert.deepEqual(seen.numbers, [...range(1, 5), 1_000_004, 1_000_005]);
 });
 
+test("a server that lost its last second and counts on is followed", async (t) => {
+  const server = await start(t);
+  const seen = listener(t, server);
+  const ts = new Date().toISOString();
+  const later = new Date(Date.parse(ts) + 1000).toISOString();
+  for (let i = 0; i < 1500; i++) server.store(CHANNEL, { ts, text: "old" });
+  subscribe(seen.options);
+  await connected(seen);
+  server.stream.set(CHANNEL, server.stream.get(CHANNEL).slice(0, 1400));
+  for (const socket of server.sockets) socket.close();
+  await until(() => seen.states.includes("disconnected"));
+  server.store(CHANNEL, { ts: later, text: "new 1401" });
+  await connected(seen);
+  for (let seq = 1402; seq <= 1502; seq++)
+    server.publish(CHANNEL, { ts: later, text: `new ${seq}` });
+  await until(() => seen.texts.includes("new 1502"));
+  const expected = range(1401, 1502).map((seq) => `new ${seq}`);
+  assert.deepEqual(seen.texts.slice(1500), expected);
+});
+
 test("a replay that fails is asked again, on the same socket", async (t) => {
   const server = await start(t);
   const seen = listener(t, server);

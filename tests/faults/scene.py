@@ -1,0 +1,268 @@
+"""One run: a publisher, the demo, a page that shows the messages, and what became of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections import Counter
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from websockets.exceptions import WebSocketException
+
+from kit.checkout import ROOT
+from kit.errors import KitError
+from kit.page import Page as SubscribedPage
+from kit.verify import CHECKS, publisher
+from tests.faults.table import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from playwright.sync_api import Page
+    from testinfra.host import Host
+
+    from tests.demo_server import Demo
+
+CHANNEL = "progress:666"
+DEADLINE_SECONDS = 90
+# How old a message may be when it is shown, for the page to count as live.
+LIVE_SECONDS = 1.0
+MESSAGES_BEFORE = 50
+MESSAGES_AFTER = 100
+
+# Notes each message at the moment at which it enters the page.
+RECORDER = """
+window.shown = [];
+new MutationObserver((records) => {
+  const now = (performance.timeOrigin + performance.now()) / 1000;
+  for (const record of records) for (const node of record.addedNodes)
+    if (node.dataset?.seq) window.shown.push([Number(node.textContent), now]);
+}).observe(document, {childList: true, subtree: true});
+"""
+
+# What may go wrong while a service is away.
+AWAY = (KitError, redis.RedisError, WebSocketException, OSError, ValueError)
+
+
+class Probe(threading.Thread):
+    """Asks every 100 ms whether the whole way of a message works, independently of the page."""
+
+    def __init__(self, instance: dict[str, Any], replay_url: str) -> None:
+        super().__init__(daemon=True)
+        self._instance, self._replay_url = instance, replay_url
+        self._end = threading.Event()
+        self._answers: list[tuple[float, bool]] = []
+
+    def run(self) -> None:
+        while not self._end.wait(0.1):
+            works = self._way_works()
+            self._answers.append((time.time(), works))
+
+    def _way_works(self) -> bool:
+        try:
+            with publisher(
+                self._instance,
+                socket_timeout=1,
+                socket_connect_timeout=1,
+                retry=Retry(NoBackoff(), 0),
+            ) as connection:
+                connection.xadd("progress:probe:events", {"probe": ""}, maxlen=1)
+            with SubscribedPage(self._instance, open_timeout=1) as client:
+                client.send("SUBSCRIBE", "progress:probe")
+                subscribed = "subscribe" in client.receive(1)
+            urllib.request.urlopen(self._replay_url, timeout=1).close()  # noqa: S310  # loopback
+        except AWAY:
+            return False
+        return subscribed
+
+    def wait_until_it_works(self) -> None:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not (self._answers and self._answers[-1][1]):
+            assert time.monotonic() < deadline, "the way of a message does not work again"
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        self._end.set()
+        self.join()
+
+    def back_at(self, struck: float) -> float:
+        """Return when the way worked again for good; ``struck`` where it never failed."""
+        failures = [at for at, works in self._answers if at > struck and not works]
+        if not failures:
+            return struck
+        return next(at for at, works in self._answers if at > failures[-1] and works)
+
+
+class Publisher:
+    """The publishing process."""
+
+    def __init__(self, log: Path, environment: dict[str, str]) -> None:
+        self._log = log
+        with log.open("w") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.faults.publisher", CHANNEL],
+                cwd=ROOT,
+                env={**os.environ, **environment},
+                stdin=subprocess.PIPE,
+                stdout=output,
+            )
+
+    def outcomes(self) -> list[tuple[int, float, str]]:
+        """Return number, time and outcome of each message so far."""
+        found = []
+        for line in self._log.read_text().splitlines(keepends=True):
+            if line.endswith("\n"):
+                number, at, outcome = line.split(maxsplit=2)
+                found.append((int(number), float(at), outcome.strip()))
+        return found
+
+    def stop(self) -> None:
+        self._process.stdin.close()
+        assert self._process.wait(timeout=DEADLINE_SECONDS) == 0
+
+
+class Scene:
+    """What a fault can strike at."""
+
+    def __init__(
+        self,
+        instance: dict[str, Any],
+        server: Host,
+        start_demo: Callable[..., Demo],
+        page: Page,
+        folder: Path,
+    ) -> None:
+        self.instance, self.page, self.folder = instance, page, folder
+        self._server, self._start_demo = server, start_demo
+        # Of the publisher; a fault may set it before it strikes.
+        self.environment: dict[str, str] = {}
+        self.demo: Demo | None = None
+
+    def command(self, command: str) -> str:
+        """Run ``command`` on the server; it must succeed."""
+        answer = self._server.run(command)
+        assert answer.rc == 0, f"{command}: {answer.stderr}"
+        return answer.stdout
+
+    def main_pid(self, unit: str) -> str:
+        """Return the process id of a unit."""
+        return self.command(f"systemctl show --property=MainPID --value {unit}").strip()
+
+    def memory_mib(self, unit: str) -> int:
+        """Return how much memory the process of a unit has at the moment."""
+        status = self.command(
+            f"grep VmRSS /proc/$(systemctl show --property=MainPID --value {unit})/status || true"
+        )
+        return int(status.split()[1]) // 1024 if status else 0
+
+    def connection(self, receive_bytes: int = 0) -> socket.socket:
+        """Return a TCP connection to Webdis on which nothing has been said.
+
+        Args:
+            receive_bytes: Size of its receive buffer; 0 leaves that to the system.
+        """
+        address = urlsplit(self.instance["webdis"]["url"])
+        connection = socket.socket()
+        if receive_bytes:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        connection.settimeout(5)
+        connection.connect((address.hostname, address.port))
+        return connection
+
+    def wait_until_well(self) -> None:
+        """Wait until everything that `make verify` checks holds."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while complaint := self._complaint():
+            assert time.monotonic() < deadline, f"the instance is not well: {complaint}"
+            time.sleep(0.2)
+
+    def _complaint(self) -> Exception | None:
+        try:
+            for _, check in CHECKS:
+                check(self.instance)
+        except AWAY as error:
+            return error
+        return None
+
+    def _wait_until_shown(self, number: int) -> None:
+        self.page.wait_for_function(
+            "number => window.shown.some(([shown]) => shown >= number)",
+            arg=number,
+            timeout=DEADLINE_SECONDS * 1000,
+        )
+
+    def play(self, fault: str, strike: Callable[[], str | None]) -> Row:
+        """Publish, strike, publish on until the page is live again, and count.
+
+        Args:
+            fault: What is done, for the table.
+            strike: Does it; returns a note for the table.
+        """
+        self.demo = self._start_demo()
+        self.page.goto(f"{self.demo.url}/test_msg")
+        self.page.locator("#state", has_text=re.compile("^connected$")).wait_for()
+        sender = Publisher(self.folder / "publisher.log", self.environment)
+        probe = Probe(self.instance, f"{self.demo.url}/progress/{CHANNEL}/events?after=999999999")
+        probe.start()
+        try:
+            self._wait_until_shown(MESSAGES_BEFORE)
+            struck = time.time()
+            note = strike() or ""
+            self._wait_until_shown(len(sender.outcomes()) + MESSAGES_AFTER)
+            # The page may not have noticed that something else was away.
+            probe.wait_until_it_works()
+            self._wait_until_shown(len(sender.outcomes()) + MESSAGES_AFTER)
+        finally:
+            sender.stop()
+            probe.stop()
+        outcomes = sender.outcomes()
+        taken = {number: at for number, at, outcome in outcomes if outcome == "taken"}
+        self._wait_until_shown(max(taken))
+        for number, _, outcome in outcomes:
+            if outcome != "taken":
+                print(f"message {number}: {outcome}")
+        shown = [(int(number), at) for number, at in self.page.evaluate("window.shown")]
+        times = Counter(number for number, _ in shown)
+        back = probe.back_at(struck)
+        live = next(
+            at
+            for number, at in shown
+            if taken.get(number, 0) >= back and at - taken[number] < LIVE_SECONDS
+        )
+        return Row(
+            fault=fault,
+            published=len(taken),
+            refused=len(outcomes) - len(taken),
+            lost=len(taken.keys() - times.keys()),
+            doubled=sum(count - 1 for count in times.values()),
+            out_of_order=sum(after < before for (before, _), (after, _) in pairwise(shown)),
+            away_seconds=back - struck,
+            live_seconds=live - back,
+            note=note,
+        )
+
+    def end(self) -> None:
+        """Stop what was started; the instance must be well again."""
+        if self.demo:
+            self.demo.stop()
+        self.wait_until_well()
+
+    def forgotten(self) -> int:
+        """Return how many of the messages that the page has shown the replay does not have."""
+        with publisher(self.instance) as connection:
+            entries = connection.xrange(f"{CHANNEL}:events")
+        kept = {json.loads(fields[b"message"])["text"] for _, fields in entries}
+        return sum(str(number) not in kept for number, _ in self.page.evaluate("window.shown"))
