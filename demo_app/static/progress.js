@@ -453,7 +453,7 @@ class Connection {
     }
   };
 
-  /** An open socket would keep the page out of the back/forward cache. */
+  /** Not every browser keeps a page with an open socket for back and forward. */
   #hide = () => {
     this.#close();
     for (const subscription of this.#subscriptions()) subscription.lost();
