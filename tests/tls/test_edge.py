@@ -133,51 +133,6 @@ def test_pages_of_listed_origins_may_connect(instance, origin):
         assert delivers(instance, page)
 
 
-def upgrade(connection):
-    """Ask for a WebSocket on a connection that stays open; return the status."""
-    connection.request("GET", "/.json", headers=UPGRADE)
-    return connection.getresponse().status
-
-
-@pytest.fixture
-def connections(instance):
-    """Return a function that opens a TLS connection; all of them end with the test."""
-    context = trust(instance)
-    with contextlib.ExitStack() as closing:
-
-        def connect():
-            connection = http.client.HTTPSConnection(instance["address"], 443, context=context)
-            connection.connect()
-            return closing.enter_context(contextlib.closing(connection))
-
-        yield connect
-
-
-def test_each_address_has_so_many_sockets(server, connections):
-    deadline = time.monotonic() + 120
-    open_sockets = []
-    while len(open_sockets) < 100:
-        assert time.monotonic() < deadline
-        connection = connections()
-        if upgrade(connection) == 101:
-            open_sockets.append(connection)
-        else:
-            time.sleep(0.1)  # refused for its rate, of which this gives one back
-    marker = server.run("date +%s").stdout.strip()
-    refusal = f"journalctl -u nginx --since @{marker} -o cat | grep 'limiting connections by zone'"
-    while server.run(refusal).rc != 0:
-        assert time.monotonic() < deadline
-        assert upgrade(connections()) == 429
-    open_sockets.pop().close()
-    while upgrade(connections()) != 101:
-        assert time.monotonic() < deadline
-
-
-def test_each_address_connects_at_so_high_a_rate(connections):
-    waiting = [connections() for _ in range(80)]
-    assert {upgrade(connection) for connection in waiting} == {101, 429}
-
-
 def test_a_reload_keeps_sockets(instance, server):
     with Page(instance) as page:
         channel = f"progress:{secrets.token_hex(16)}"
@@ -228,3 +183,51 @@ def test_keys_are_for_their_service_alone(server):
     for path, group in (("/etc/edge/key.pem", "www-data"), ("/etc/redis/key.pem", "redis")):
         file = server.file(path)
         assert (file.user, file.group, file.mode) == ("root", group, 0o640)
+
+
+# Last in this file: they use up what this address may ask for.
+
+
+def upgrade(connection):
+    """Ask for a WebSocket on a connection that stays open; return the status."""
+    connection.request("GET", "/.json", headers=UPGRADE)
+    return connection.getresponse().status
+
+
+@pytest.fixture
+def connections(instance):
+    """Return a function that opens a TLS connection; all of them end with the test."""
+    context = trust(instance)
+    with contextlib.ExitStack() as closing:
+
+        def connect():
+            connection = http.client.HTTPSConnection(instance["address"], 443, context=context)
+            connection.connect()
+            return closing.enter_context(contextlib.closing(connection))
+
+        yield connect
+
+
+def test_each_address_has_so_many_sockets(server, connections):
+    deadline = time.monotonic() + 120
+    open_sockets = []
+    while len(open_sockets) < 100:
+        assert time.monotonic() < deadline
+        connection = connections()
+        if upgrade(connection) == 101:
+            open_sockets.append(connection)
+        else:
+            time.sleep(0.1)  # refused for its rate, of which this gives one back
+    marker = server.run("date +%s").stdout.strip()
+    refusal = f"journalctl -u nginx --since @{marker} -o cat | grep 'limiting connections by zone'"
+    while server.run(refusal).rc != 0:
+        assert time.monotonic() < deadline
+        assert upgrade(connections()) == 429
+    open_sockets.pop().close()
+    while upgrade(connections()) != 101:
+        assert time.monotonic() < deadline
+
+
+def test_each_address_connects_at_so_high_a_rate(connections):
+    waiting = [connections() for _ in range(80)]
+    assert {upgrade(connection) for connection in waiting} == {101, 429}
