@@ -1,4 +1,4 @@
-"""Publishes a numbered message every 20 ms until its input is closed.
+"""Publishes a numbered message every 20 ms until its input is closed or the channel has ended.
 
 ``python -m tests.faults.publisher CHANNEL`` prints a line for each message: its number,
 the time at which Redis had taken it, and ``taken`` or the error with which it was given up.
@@ -11,7 +11,7 @@ import sys
 import time
 
 from demo_app import connections, create_app
-from demo_app.progress import NotSentError, Progress
+from demo_app.progress import EndedError, NotSentError, Progress
 
 INTERVAL_SECONDS = 0.02
 MOST_MESSAGES = 10_000  # an end, should nobody close the input
@@ -28,6 +28,8 @@ def main() -> None:
             try:
                 progress.message(str(number))
                 outcome = "taken"
+            except EndedError:
+                return
             except NotSentError as error:
                 outcome = f"{type(error).__name__} {error}".replace("\n", " ")
             print(number, CLOCK_SECONDS + time.monotonic(), outcome, flush=True)

@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.request
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -49,7 +50,8 @@ window.shown = [];
 new MutationObserver((records) => {
   const now = (performance.timeOrigin + performance.now()) / 1000;
   for (const record of records) for (const node of record.addedNodes)
-    if (node.dataset?.seq) window.shown.push([Number(node.textContent), now]);
+    if (node.dataset?.seq && /^[0-9]+$/.test(node.textContent))
+      window.shown.push([Number(node.textContent), now]);
 }).observe(document, {childList: true, subtree: true});
 """
 
@@ -109,11 +111,11 @@ class Probe(threading.Thread):
 class Publisher:
     """The publishing process."""
 
-    def __init__(self, log: Path, environment: dict[str, str]) -> None:
+    def __init__(self, channel: str, log: Path, environment: dict[str, str]) -> None:
         self._log = log
         with log.open("w") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.faults.publisher", CHANNEL],
+                [sys.executable, "-m", "tests.faults.publisher", channel],
                 cwd=ROOT,
                 env={**os.environ, **environment},
                 stdin=subprocess.PIPE,
@@ -150,6 +152,9 @@ class Scene:
         # Of the publisher; a fault may set it before it strikes.
         self.environment: dict[str, str] = {}
         self.demo: Demo | None = None
+        # What is looked at: the first lesson, or the page of a job that runs meanwhile.
+        self.job = False
+        self._before_reload: list[list[float]] = []
 
     def command(self, command: str) -> str:
         """Run ``command`` on the server; it must succeed."""
@@ -204,6 +209,29 @@ class Scene:
             timeout=DEADLINE_SECONDS * 1000,
         )
 
+    def _open_page(self) -> str:
+        """Start the demo and look at its page; return the channel that it shows."""
+        self.demo = self._start_demo(DEMO_JOB_STEPS=1000, DEMO_JOB_STEP_SECONDS=0.1)
+        if self.job:
+            self.page.goto(f"{self.demo.url}/job/")
+            self.page.get_by_role("button", name="Start").click()
+        else:
+            self.page.goto(f"{self.demo.url}/test_msg")
+        self.page.locator("#state", has_text=re.compile("^connected$")).wait_for()
+        return self.page.locator("[data-channel]").get_attribute("data-channel")
+
+    def reload(self) -> None:
+        """Load the page again, and remember what it had shown."""
+        self._before_reload = self.page.evaluate("window.shown")
+        self.page.reload()
+
+    def _shown(self) -> list[tuple[int, float]]:
+        """Return each message that was shown, with its time; a reload shows many again."""
+        shown = self.page.evaluate("window.shown")
+        again = {number for number, _ in shown}
+        before = [entry for entry in self._before_reload if entry[0] not in again]
+        return [(int(number), at) for number, at in before + shown]
+
     def play(self, fault: str, strike: Callable[[], str | None]) -> Row:
         """Publish, strike, publish on until the page is live again, and count.
 
@@ -211,10 +239,8 @@ class Scene:
             fault: What is done, for the table.
             strike: Does it; returns a note for the table.
         """
-        self.demo = self._start_demo()
-        self.page.goto(f"{self.demo.url}/test_msg")
-        self.page.locator("#state", has_text=re.compile("^connected$")).wait_for()
-        sender = Publisher(self.folder / "publisher.log", self.environment)
+        channel = self._open_page()
+        sender = Publisher(channel, self.folder / "publisher.log", self.environment)
         probe = Probe(self.instance, f"{self.demo.url}/progress/{CHANNEL}/events?after=999999999")
         probe.start()
         try:
@@ -228,29 +254,50 @@ class Scene:
         finally:
             sender.stop()
             probe.stop()
+        back = probe.back_at(struck)
+        taken, row = self._count(fault, sender, note)
+        live = next(
+            at
+            for number, at in self._shown()
+            if taken.get(number, 0) >= back and at - taken[number] < LIVE_SECONDS
+        )
+        return replace(row, away_seconds=back - struck, live_seconds=live - back)
+
+    def play_to_the_end(self, fault: str, strike: Callable[[], None]) -> Row:
+        """Publish until a strike that ends the job, and count."""
+        channel = self._open_page()
+        sender = Publisher(channel, self.folder / "publisher.log", self.environment)
+        try:
+            self._wait_until_shown(MESSAGES_BEFORE)
+            struck = time.time()
+            strike()
+            failed = self.page.locator("#status", has_text="failed")
+            failed.wait_for(timeout=DEADLINE_SECONDS * 1000)
+            shown_seconds = time.time() - struck
+        finally:
+            sender.stop()
+        note = "the page says that the job has failed"
+        return replace(self._count(fault, sender, note)[1], live_seconds=shown_seconds)
+
+    def _count(self, fault: str, sender: Publisher, note: str) -> tuple[dict[int, float], Row]:
+        """Return the messages that were taken, and what became of them."""
         outcomes = sender.outcomes()
         taken = {number: at for number, at, outcome in outcomes if outcome == "taken"}
         self._wait_until_shown(max(taken))
         for number, _, outcome in outcomes:
             if outcome != "taken":
                 print(f"message {number}: {outcome}")
-        shown = [(int(number), at) for number, at in self.page.evaluate("window.shown")]
+        shown = self._shown()
         times = Counter(number for number, _ in shown)
-        back = probe.back_at(struck)
-        live = next(
-            at
-            for number, at in shown
-            if taken.get(number, 0) >= back and at - taken[number] < LIVE_SECONDS
-        )
-        return Row(
+        return taken, Row(
             fault=fault,
             published=len(taken),
             refused=len(outcomes) - len(taken),
             lost=len(taken.keys() - times.keys()),
             doubled=sum(count - 1 for count in times.values()),
             out_of_order=sum(after < before for (before, _), (after, _) in pairwise(shown)),
-            away_seconds=back - struck,
-            live_seconds=live - back,
+            away_seconds=0.0,
+            live_seconds=0.0,
             note=note,
         )
 

@@ -120,6 +120,12 @@ def link_down(scene):
 
 
 @contextmanager
+def page_reloaded(scene):
+    scene.job = True
+    yield scene.reload
+
+
+@contextmanager
 def web_server_killed(scene):
     yield lambda: os.kill(scene.demo.process_of("web"), signal.SIGKILL)
 
@@ -189,6 +195,7 @@ FAULTS = {
     webdis_crashed_by_refusal: "Webdis crashed by NOPERM, its Redis user limited to channels",
     clients_of_redis_used_up: f"more subscribers than Redis takes (maxclients {MOST_CLIENTS})",
     link_down: f"link down for {LINK_SECONDS} s",
+    page_reloaded: "page of a job reloaded",
     web_server_killed: "web server killed (-9)",
     disk_full: f"disk of Redis full for {FULL_SECONDS} s",
     power_cut: "power cut, `appendfsync everysec`",
@@ -204,6 +211,16 @@ FAULTS = {
 def test_no_message_is_lost_doubled_or_out_of_order(fault, scene, record):
     with fault(scene) as strike:
         row = scene.play(FAULTS[fault], strike)
+    record(row)
+    assert (row.refused, row.lost, row.doubled, row.out_of_order) == (0, 0, 0, 0)
+    assert row.live_seconds <= BACK_SECONDS
+
+
+def test_a_killed_worker_is_a_failure_shown_after_all_that_came_before(scene, record):
+    scene.job = True
+    row = scene.play_to_the_end(
+        "worker killed (-9)", lambda: os.kill(scene.demo.process_of("worker"), signal.SIGKILL)
+    )
     record(row)
     assert (row.refused, row.lost, row.doubled, row.out_of_order) == (0, 0, 0, 0)
     assert row.live_seconds <= BACK_SECONDS
