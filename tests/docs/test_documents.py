@@ -1,0 +1,102 @@
+"""A reader follows README.md and the tutorial, block by block, and sees what they promise."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tarfile
+from itertools import groupby
+
+import pytest
+
+from kit import container
+from kit.checkout import CACHE_DIR, KIT_DIR, ROOT
+from tests.docs.blocks import blocks
+from tests.docs.reader import Reader
+
+# One test a section, so that a run shows how far the reader is.
+SECTIONS = [
+    pytest.param(name, list(section), id=f"{name}: {heading}")
+    for name in ("README.md", "docs/tutorial.md")
+    for heading, section in groupby(blocks(ROOT / name), key=lambda block: block.heading)
+]
+# What the tutorial builds by hand; the test takes what the cache has of it.
+BUILT_BY_HAND = {"redis-8.8.1": "redis_*.orig.tar.gz", "webdis-0.1.25": "webdis-*.tar.gz"}
+
+
+def documented_names() -> dict[str, str]:
+    """Return what the documents write, by what it is called here."""
+    with socket.socket() as probe:  # another checkout's demo may have 5000
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = container.claim_record("trixie")["subnet"].replace(".0/24", ".2")
+    return {
+        f"127.0.0.1:{port}": "127.0.0.1:5000",
+        container.NAME: "kit-a1b2c3",
+        address: "198.18.66.2",
+    }
+
+
+@pytest.fixture(scope="session")
+def archives() -> dict[str, str]:
+    """Return the archive in the cache for each that the tutorial builds by hand."""
+    found = {}
+    for documented, glob in BUILT_BY_HAND.items():
+        if files := sorted((CACHE_DIR / "archives").glob(glob)):
+            found[documented] = str(files[-1])
+    return found
+
+
+@pytest.fixture(scope="module")
+def bare_machine(archives):
+    """Yield the ssh command of a machine with nothing on it but what an installation has."""
+    environment = {**os.environ, "KIT_INSTANCE": "bare"}
+
+    def kit(command: str) -> None:
+        subprocess.run(
+            [sys.executable, "-m", "kit", command], cwd=ROOT, env=environment, check=True
+        )
+
+    kit("create")
+    config = ["-F", str(KIT_DIR / "instances/bare/ssh_config")]
+    shell = ["ssh", *config, "server", "bash"]
+    for documented, archive in archives.items():
+        target = f"server:{documented}.tar.gz"
+        subprocess.run(["scp", "-q", *config, archive, target], check=True)
+        # It may be of another release than the document's, in a folder of that name.
+        with tarfile.open(archive) as file:
+            folder = file.next().name.split("/")[0]
+        if folder != documented:
+            subprocess.run([*shell, "-c", f"ln -s {folder} {documented}"], check=True)
+    yield shell
+    kit("destroy")
+
+
+@pytest.fixture(scope="module")
+def reader(request, browser, archives, tmp_path_factory):
+    """Yield who reads the document that the parameter names, from its start to its end."""
+    machines = {}
+    if any("ubuntu$" in block.content for block in blocks(ROOT / request.param)):
+        machines["ubuntu"] = request.getfixturevalue("bare_machine")
+    page = browser.new_page()
+    names = documented_names()
+    reader = Reader(
+        page,
+        tmp_path_factory.mktemp("reader"),
+        environment={"PORT": next(iter(names)).split(":")[1]},
+        documented=names,
+        machines=machines,
+        things={"a Webdis archive"} if "webdis-0.1.25" in archives else set(),
+    )
+    yield reader
+    reader.close()
+    page.close()
+
+
+@pytest.mark.parametrize(("reader", "section"), SECTIONS, indirect=["reader"])
+@pytest.mark.timeout(1800)
+def test_section_holds(reader, section):
+    for block in section:
+        reader.follow(block)

@@ -1,0 +1,115 @@
+"""What the documents name must exist: files, anchors, make targets, variables."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+from markdown_it import MarkdownIt
+
+from kit.checkout import ROOT
+
+TRACKED = subprocess.run(
+    ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=True,
+).stdout.splitlines()
+DOCUMENTS = [name for name in TRACKED if name.endswith(".md")]
+FOLDERS = {str(folder) for name in TRACKED for folder in Path(name).parents}
+# Made by the kit while it runs; what is below them is not in the repository.
+MADE = (".kit", ".venv", "~/", "/")
+
+
+@cache
+def tokens(name: str):
+    parsed = MarkdownIt("commonmark").enable("table").parse((ROOT / name).read_text("utf-8"))
+    return [child for token in parsed for child in (token, *(token.children or []))]
+
+
+@cache
+def anchors(name: str) -> set[str]:
+    """Return the anchors of a document's headings, as GitHub makes them."""
+    parsed = tokens(name)
+    headings = [
+        parsed[at + 1].content for at, token in enumerate(parsed) if token.type == "heading_open"
+    ]
+    return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings}
+
+
+def links(name: str) -> list[str]:
+    return [
+        str(token.attrs.get("href") or token.attrs.get("src"))
+        for token in tokens(name)
+        if token.type in {"link_open", "image"}
+    ]
+
+
+def code(name: str) -> list[str]:
+    """Return what a document sets as code within its text."""
+    return [token.content for token in tokens(name) if token.type == "code_inline"]
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_somewhere(name):
+    for link in links(name):
+        if re.match(r"https?://", link):
+            continue
+        file, _, anchor = link.partition("#")
+        target = (Path(name).parent / file) if file else Path(name)
+        resolved = str((ROOT / target).resolve().relative_to(ROOT))
+        assert resolved in TRACKED or resolved in FOLDERS, f"{name}: {link}"
+        if anchor:
+            assert anchor in anchors(resolved), f"{name}: {link}"
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_files_that_are_named_exist(name):
+    for text in code(name):
+        if not re.fullmatch(r"[\w.-]+(/[\w.-]+)+/?", text) or text.startswith(MADE):
+            continue
+        if text.split("/")[0] not in FOLDERS:
+            continue  # not a path of this repository, for example a package's name
+        places = (text.rstrip("/"), str(Path(name).parent / text.rstrip("/")))
+        assert any(place in TRACKED or place in FOLDERS for place in places), f"{name}: {text}"
+
+
+MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
+TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_make_targets_exist(name):
+    fences = [token.content for token in tokens(name) if token.type == "fence"]
+    typed = [line.removeprefix("$ ") for fence in fences for line in fence.splitlines()]
+    for text in [*code(name), *typed]:
+        if match := re.match(r"make ([a-z][a-z-]*)", text):
+            assert match[1] in TARGETS, f"{name}: {text}"
+        for variable in re.findall(r"^make .*?\b([A-Z_]+)=", text):
+            assert re.search(rf"\b{variable}\b", MAKEFILE), f"{name}: {text}"
+
+
+ROLES = sorted(path.name for path in (ROOT / "ansible/roles").iterdir() if path.is_dir())
+
+
+@cache
+def role_variables() -> set[str]:
+    found: set[str] = set()
+    for file in (ROOT / "ansible").glob("roles/*/defaults/main.yml"):
+        found |= set(yaml.safe_load(file.read_text("utf-8")) or {})
+    for file in (ROOT / "ansible").glob("roles/*/meta/argument_specs.yml"):
+        found |= set(yaml.safe_load(file.read_text("utf-8"))["argument_specs"]["main"]["options"])
+    return found
+
+
+# The roles' own README files also name what the roles set; they are generated.
+@pytest.mark.parametrize("name", [name for name in DOCUMENTS if "/roles/" not in name])
+def test_role_variables_exist(name):
+    for text in code(name):
+        if re.fullmatch(rf"({'|'.join(ROLES)})_[a-z_]+", text) and not text.endswith("_"):
+            assert text in role_variables(), f"{name}: {text}"
