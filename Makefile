@@ -6,7 +6,7 @@ KIT := .venv/bin/python -m kit
 
 .PHONY: help up provision down destroy status ip ssh verify doctor demo test test-roles test-tls test-security test-faults test-vm bench bench-up bench-publisher lint screenshots sbom audit diagrams role-docs lock
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 # One environment; a group is installed again when its lock file changes.
 .venv/%.stamp: requirements/%.txt requirements/install.sh
@@ -40,13 +40,15 @@ demo: .venv/ops.stamp .venv/demo.stamp ## run the Flask demo (HOST= PORT=)
 	@$(KIT) ensure
 	@DEMO_HOST="$(HOST)" DEMO_PORT="$(PORT)" .venv/bin/python -m demo_app
 
-test: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp node_modules/.package-lock.json ## unit, server and browser tests, molecule's upgrade; brings the instance up
+test: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp node_modules/.package-lock.json ## everything but test-vm and the other scenarios; makes the instance anew
 	@$(NODE) node --test --test-timeout=60000 --test-force-exit tests/js/*.test.js
 	@tests/install.sh
 	@tests/ruby/run.sh
 	@$(MAKE) --no-print-directory test-tls
-	@.venv/bin/python -m pytest tests --ignore tests/tls
+	@.venv/bin/python -m pytest tests --ignore tests/tls --ignore tests/docs
 	@SCENARIO=upgrade $(KIT) test-roles
+	@$(KIT) ensure
+	@.venv/bin/python -m pytest tests/docs
 
 test-roles: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## molecule: each scenario in a container of its own (SCENARIO= SUITE=)
 	@$(KIT) test-roles

@@ -40,7 +40,7 @@ class Shell:
         self._process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**os.environ, **environment},
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -59,7 +59,7 @@ class Shell:
             lines = []
             for line in self._process.stdout:
                 if line.startswith(_END):
-                    return int(line.split()[1]), "".join(lines).strip() + "\n"
+                    return int(line.split()[1]), "".join(lines).strip("\n") + "\n"
                 lines.append(line)
         finally:
             timer.cancel()
@@ -103,7 +103,12 @@ class Reader:
             "server": ["ssh", "-F", str(SSH_CONFIG), "server", "bash"],
             **machines,
         }
-        self._environment, self._documented = environment, documented
+        # A `make` that is told of another above it speaks of folders.
+        above = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL"}
+        self._environment = {
+            name: value for name, value in os.environ.items() if name not in above
+        } | environment
+        self._documented = documented
         self._shells: dict[str, Shell] = {}
         self._background: list[subprocess.Popen[str]] = []
         self._console: list[str] = []
@@ -190,7 +195,7 @@ class Reader:
             process = subprocess.Popen(
                 ["bash", "-c", self._here(command.text)],
                 cwd=ROOT,
-                env={**os.environ, **self._environment},
+                env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
