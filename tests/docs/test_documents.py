@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -61,7 +62,7 @@ def bare_machine(archives):
 
     kit("create")
     config = ["-F", str(KIT_DIR / "instances/bare/ssh_config")]
-    shell = ["ssh", *config, "server", "bash"]
+    login = ["ssh", *config, "server"]
     for documented, archive in archives.items():
         target = f"server:{documented}.tar.gz"
         subprocess.run(["scp", "-q", *config, archive, target], check=True)
@@ -69,34 +70,43 @@ def bare_machine(archives):
         with tarfile.open(archive) as file:
             folder = file.next().name.split("/")[0]
         if folder != documented:
-            subprocess.run([*shell, "-c", f"ln -s {folder} {documented}"], check=True)
-    yield shell
+            subprocess.run([*login, f"ln -s {folder} {documented}"], check=True)
+    yield [*login, "bash"]
     kit("destroy")
 
 
 @pytest.fixture(scope="module")
-def reader(request, browser, archives, tmp_path_factory):
-    """Yield who reads the document that the parameter names, from its start to its end."""
-    machines = {}
-    if any("ubuntu$" in block.content for block in blocks(ROOT / request.param)):
-        machines["ubuntu"] = request.getfixturevalue("bare_machine")
-    page = browser.new_page()
-    names = documented_names()
-    reader = Reader(
-        page,
-        tmp_path_factory.mktemp("reader"),
-        environment={"PORT": next(iter(names)).split(":")[1]},
-        documented=names,
-        machines=machines,
-        things={"a Webdis archive"} if "webdis-0.1.25" in archives else set(),
-    )
-    yield reader
-    reader.close()
-    page.close()
+def reader_of(request, browser, archives, tmp_path_factory):
+    """Return a function that gives a document's reader, who stays until its end."""
+    with contextlib.ExitStack() as ends:
+        current: dict[str, Reader] = {}
+
+        def reader_of(name: str) -> Reader:
+            if name not in current:
+                ends.close()
+                current.clear()
+                machines = {}
+                if any("ubuntu$" in block.content for block in blocks(ROOT / name)):
+                    machines["ubuntu"] = request.getfixturevalue("bare_machine")
+                page = browser.new_page()
+                ends.callback(page.close)
+                names = documented_names()
+                current[name] = Reader(
+                    page,
+                    tmp_path_factory.mktemp("reader"),
+                    environment={"PORT": next(iter(names)).split(":")[1]},
+                    documented=names,
+                    machines=machines,
+                    things={"a Webdis archive"} if "webdis-0.1.25" in archives else set(),
+                )
+                ends.callback(current[name].close)
+            return current[name]
+
+        yield reader_of
 
 
-@pytest.mark.parametrize(("reader", "section"), SECTIONS, indirect=["reader"])
+@pytest.mark.parametrize(("name", "section"), SECTIONS)
 @pytest.mark.timeout(1800)
-def test_section_holds(reader, section):
+def test_section_holds(reader_of, name, section):
     for block in section:
-        reader.follow(block)
+        reader_of(name).follow(block)

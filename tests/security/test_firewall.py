@@ -34,6 +34,9 @@ class Host:
         run("ip", "netns", "add", self.name)
         run("ip", "link", "add", self.name, "type", "veth", "peer", "eth0", "netns", self.name)
         run("ip", "link", "set", self.name, "master", bridge, "up")
+        # Else its own address may not be used for the first seconds.
+        no_wait = "echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad"
+        run("ip", "netns", "exec", self.name, "sh", "-c", no_wait)
         self.ip("link", "set", "lo", "up")
         self.ip("link", "set", "eth0", "up")
 
