@@ -161,7 +161,7 @@ def main() -> int:
     except OSError as error:
         return _fail(
             f"{host}:{port} cannot be used: {error.strerror}{_owner(port)}. "
-            f"Choose another with HOST= or PORT=."
+            f"Choose another with HOST= or PORT=. See docs/troubleshooting.md#port-taken."
         )
     supervisor = Supervisor(app, listener)
     try:

@@ -113,7 +113,8 @@ def provision(
             log="provision",
             environment={"ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg")},
             on_failure=journal,
-            hint="Run the same command again once the cause is mended: it goes on from there.",
+            hint="Run the same command again once the cause is mended: it goes on from there. "
+            "docs/troubleshooting.md has the usual causes.",
         )
     summary()
     print("Seconds:   " + ", ".join(f"{k} {v:.1f}" for k, v in phases.seconds.items()))

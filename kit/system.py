@@ -19,9 +19,15 @@ def as_root(command: list[str]) -> list[str]:
     if os.geteuid() == 0:
         return command
     if not shutil.which("sudo"):
-        raise KitError("This needs root, and there is no sudo: run it as root.")
+        raise KitError(
+            "This needs root, and there is no sudo: run it as root. "
+            "See docs/troubleshooting.md#root-and-sudo."
+        )
     if subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode:
-        raise KitError("This needs root, and sudo would ask for a password: run `sudo -v` first.")
+        raise KitError(
+            "This needs root, and sudo would ask for a password: run `sudo -v` first. "
+            "See docs/troubleshooting.md#root-and-sudo."
+        )
     return ["sudo", "-n", *command]
 
 
@@ -58,7 +64,10 @@ def ensure_packages(names: list[str]) -> None:
         return
     print(f"Installing system packages: {' '.join(missing)}", flush=True)
     apt = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", "DPkg::Lock::Timeout=300"]
-    hint = "Check the network and /etc/apt, then run the same command again."
+    hint = (
+        "Check the network and /etc/apt, then run the same command again. "
+        "See docs/troubleshooting.md#packages-cannot-be-installed."
+    )
     run_logged("Package lists", as_root([*apt, "update"]), log="apt-update", hint=hint)
     run_logged(
         "System packages",

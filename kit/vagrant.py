@@ -46,7 +46,8 @@ class Vagrant:
             ["vagrant", "up", "--provider", self.name, "--no-color"],
             log="vagrant-up",
             environment={"KIT_ANSIBLE": "later"},
-            hint="`make doctor` says what this host lacks.",
+            hint="`make doctor` says what this host lacks; "
+            "docs/troubleshooting.md has the usual causes.",
         )
         return self.machine()
 

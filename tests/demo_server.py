@@ -7,6 +7,7 @@ import http.cookiejar
 import os
 import re
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -123,6 +124,22 @@ class Demo:
             return None
 
         return eventually(find, f"no {module}")
+
+    def kill(self, module):
+        """Kill all processes that run ``module``, and wait until others have taken over."""
+
+        def started():
+            return re.findall(rf"^{re.escape(module)}: process (\d+)$", self.log(), re.MULTILINE)
+
+        before = started()
+        alive = [pid for pid in map(int, before) if not self.has_ended(pid)]
+        for pid in alive:
+            os.kill(pid, signal.SIGKILL)
+        eventually(
+            lambda: len(started()) == len(before) + len(alive),
+            f"nothing took over from {module}",
+            60,
+        )
 
     def horse(self):
         """Return the id of the process that does a job."""

@@ -113,3 +113,16 @@ def test_role_variables_exist(name):
     for text in code(name):
         if re.fullmatch(rf"({'|'.join(ROLES)})_[a-z_]+", text) and not text.endswith("_"):
             assert text in role_variables(), f"{name}: {text}"
+
+
+def test_messages_lead_to_an_entry_that_exists():
+    led_to = {
+        anchor
+        for name in TRACKED
+        if name.endswith((".py", ".rb", ".sh", ".yml"))
+        for anchor in re.findall(
+            r"docs/troubleshooting\.md#([\w-]+)", (ROOT / name).read_text("utf-8")
+        )
+    }
+    assert {"the-bridge-question", "no-dhcp", "root-and-sudo"} <= led_to
+    assert led_to <= anchors("docs/troubleshooting.md")

@@ -113,6 +113,7 @@ def test_the_newest_message_is_in_view_unless_the_reader_has_scrolled(page, publ
     progress = Progress(publisher_redis, messages.get_attribute("data-channel"))
     for number in range(50):
         progress.message(f"message {number}")
+    expect(messages.locator(".alert")).to_have_count(50)
     expect(messages.locator(".alert").last).to_be_in_viewport()
     messages.focus()
     page.keyboard.press("Home")

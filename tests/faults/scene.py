@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import socket
@@ -306,10 +305,3 @@ class Scene:
         if self.demo:
             self.demo.stop()
         self.wait_until_well()
-
-    def forgotten(self) -> int:
-        """Return how many of the messages that the page has shown the replay does not have."""
-        with publisher(self.instance) as connection:
-            entries = connection.xrange(f"{CHANNEL}:events")
-        kept = {json.loads(fields[b"message"])["text"] for _, fields in entries}
-        return sum(str(number) not in kept for number, _ in self.page.evaluate("window.shown"))

@@ -137,7 +137,8 @@ def wait_for_address(mac: str, address: str, bridge: str, seconds: float) -> tup
             f"No DHCP server answered on {bridge} within {seconds:.0f} s. Look at: is that the "
             f"interface to your LAN (bridge: in vagrant/settings.yml); is it Wi-Fi, where many "
             f"access points pass on no second card; does the router hand out addresses and admit "
-            f"{mac}. `address: 192.168.x.y` in vagrant/settings.local.yml does without DHCP."
+            f"{mac}. `address: 192.168.x.y` in vagrant/settings.local.yml does without DHCP. "
+            "See docs/troubleshooting.md#no-dhcp."
         )
     raise LanError(f"{address} was not taken on {bridge}: another machine answers for it.")
 

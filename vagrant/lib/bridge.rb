@@ -22,7 +22,10 @@ module Kit
       } | ConvertTo-Json
     POWERSHELL
     WIFI = "%s is Wi-Fi: many access points pass on nothing from a second network card, and then the VM " \
-           "gets no address. A cable is the way out, or `make up PROVIDER=container` on Linux."
+           "gets no address. A cable is the way out, or `make up PROVIDER=container` on Linux. " \
+           "See docs/troubleshooting.md#wi-fi-bridging."
+
+    SEE = "See docs/troubleshooting.md#the-bridge-question."
 
     # os: as RbConfig names it. run: takes a command, returns its output or nil.
     def initialize(os: RbConfig::CONFIG["host_os"], run: method(:output_of))
@@ -148,10 +151,10 @@ module Kit
       bridges = routes.select { |_, metric| metric == lowest }.map(&:first).uniq
       return bridges.first if bridges.length == 1
 
-      raise Mistake, "No interface to bridge to: #{none}; #{list(known)}. Name one in #{Settings::LOCAL}." if bridges.empty?
+      raise Mistake, "No interface to bridge to: #{none}; #{list(known)}. Name one in #{Settings::LOCAL}. #{SEE}" if bridges.empty?
 
       raise Mistake, "Several interfaces have an equally good default route: #{bridges.map(&:name).join(', ')}. " \
-                     "Name one with a line in #{Settings::LOCAL}: `bridge: \"#{bridges.first.name}\"`."
+                     "Name one with a line in #{Settings::LOCAL}: `bridge: \"#{bridges.first.name}\"`. #{SEE}"
     end
 
     def list(known)
