@@ -94,7 +94,7 @@ lint: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp node_modules/.package-lo
 sbom: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## write .kit/sbom.json: every Python package, as CycloneDX
 	.venv/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file .kit/sbom.json .venv/bin/python
 
-audit: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## look up known vulnerabilities of what is locked; needs pypi.org itself
+audit: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## look up known vulnerabilities of what is locked
 	for lock in requirements/*.txt; do .venv/bin/pip-audit --strict --disable-pip --require-hashes --requirement $$lock || exit 1; done
 
 screenshots: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## take the pictures of the lessons again

@@ -401,13 +401,17 @@ def _upstream() -> list[Check]:
 
 
 def _name_server() -> Check:
+    # Where packages come from, as this host itself is set up; elsewhere a release host.
+    targets = _output("apt-get", "indextargets", "--format", "$(REPO_URI)") or ""
+    repository = re.search(r"https?://([^/:\s]+)", targets)
+    host = repository[1] if repository else HOSTS[0]
     try:
-        socket.getaddrinfo("deb.debian.org", 443)
+        socket.getaddrinfo(host, 443)
     except OSError as error:
         return Check(
             "name-server",
             ok=False,
-            found=f"deb.debian.org is not resolved ({error})",
+            found=f"{host} is not resolved ({error})",
             command="see /etc/resolv.conf",
         )
     return Check("name-server", ok=True, found="answers")

@@ -8,7 +8,6 @@ def test_guest_has_no_way_out(server, instance):
     assert "policy drop" in server.run("nft list table inet airgap").stdout
     gateway = instance["address"].rsplit(".", 1)[0] + ".1"
     assert server.run(f"timeout 3 bash -c '</dev/tcp/{gateway}/22'").rc != 0
-    assert server.run("timeout 20 getent hosts deb.debian.org").rc != 0
 
 
 def test_both_services_run(server):
