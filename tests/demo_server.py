@@ -29,6 +29,13 @@ def eventually(condition, what, seconds=30.0):
     return value
 
 
+def free_port():
+    """Return a port of the loopback address that nobody has: another checkout's demo may run."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 def children(pid):
     """Return the ids of a process's children."""
     with contextlib.suppress(FileNotFoundError):
@@ -85,9 +92,7 @@ class Demo:
     eventually = staticmethod(eventually)
 
     def __init__(self, log, **settings):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self._log = log
         environment = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import tarfile
@@ -14,6 +13,7 @@ import pytest
 
 from kit import container
 from kit.checkout import CACHE_DIR, KIT_DIR, ROOT
+from tests.demo_server import free_port
 from tests.docs.blocks import blocks
 from tests.docs.reader import Reader
 
@@ -29,12 +29,9 @@ BUILT_BY_HAND = {"redis-8.8.1": "redis_*.orig.tar.gz", "webdis-0.1.25": "webdis-
 
 def documented_names() -> dict[str, str]:
     """Return what the documents write, by what it is called here."""
-    with socket.socket() as probe:  # another checkout's demo may have 5000
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     address = container.claim_record("trixie")["subnet"].replace(".0/24", ".2")
     return {
-        f"127.0.0.1:{port}": "127.0.0.1:5000",
+        f"127.0.0.1:{free_port()}": "127.0.0.1:5000",
         container.NAME: "kit-a1b2c3",
         address: "198.18.66.2",
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from urllib.parse import quote
@@ -13,6 +12,7 @@ import pytest
 from playwright.sync_api import expect
 
 from kit.checkout import KIT_DIR, ROOT
+from tests.demo_server import free_port
 
 
 @pytest.fixture
@@ -21,9 +21,7 @@ def application(tmp_path, instance):
     shutil.copytree(ROOT / "docs/examples", tmp_path, dirs_exist_ok=True)
     shutil.copy(ROOT / "demo_app/progress.py", tmp_path)
     shutil.copy(ROOT / "demo_app/static/progress.js", tmp_path / "static")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     entry = instance["redis"]
     password = quote((KIT_DIR / "secrets/redis_publisher").read_text().strip())
     scheme, options = "redis", ""
