@@ -36,9 +36,8 @@ class Figures:
 
     def __init__(self, entry: dict[str, Any]) -> None:
         self.title: str = entry["title"]
-        self._repeats = [one for one in entry["repeats"] if "error" not in one]
-        self.failures = len(entry["repeats"]) - len(self._repeats)
-        self._highest, self._many = entry["highest"], entry["many"]
+        self._repeats = entry["repeats"]
+        self.errors = [error for repeat in self._repeats for error in repeat["errors"]]
 
     def values(self, work: str, *path: str) -> list[float]:
         """Return one figure of one kind of work, from each repeat that has it."""
@@ -74,6 +73,8 @@ class Figures:
         """Processor microseconds a message in (a), by program."""
         parts: dict[str, list[float]] = {}
         for repeat in self._repeats:
+            if "steady" not in repeat:
+                continue
             count = repeat["steady"]["planned"]
             for label, seconds in repeat["steady"]["cpu_seconds"].items():
                 parts.setdefault(label, []).append(seconds / count * 1e6)
@@ -82,37 +83,26 @@ class Figures:
     @property
     def highest(self) -> float | None:
         """Messages a second held in (c)."""
-        value: float | None = self._highest.get("messages_per_second")
-        return value
-
-    @property
-    def idle(self) -> dict[str, Any]:
-        """What the idle subscribers of (d) cost; empty where it failed."""
-        found: dict[str, Any] = self._many.get("idle", {})
-        return found
+        return self.median("highest", "messages_per_second")
 
     def kib(self, *labels: str) -> float | None:
         """Return KiB a subscriber, of some programs; of all where none is named."""
-        if not self.idle.get("subscribers"):
-            return None
-        memory = self.idle["memory_bytes"]
-        wanted = labels or tuple(memory)
-        total = sum(memory.get(label, 0) for label in wanted)
-        return float(total / self.idle["subscribers"] / 1024)
+        return self._each("memory_bytes", labels, 1024)
 
     @property
     def descriptors(self) -> float | None:
         """File descriptors a subscriber."""
-        if not self.idle.get("subscribers"):
-            return None
-        return float(sum(self.idle["descriptors"].values()) / self.idle["subscribers"])
+        return self._each("descriptors", (), 1)
 
-    def growth(self, count: str, *path: str) -> float | None:
-        """Return one figure of (a) with another number of subscribers."""
-        value: Any = self._many.get("growth", {}).get(count, {})
-        for key in path:
-            value = value.get(key) if isinstance(value, dict) else None
-        return None if value is None else float(value)
+    def _each(self, what: str, labels: tuple[str, ...], unit: int) -> float | None:
+        """Return what an idle subscriber of (d) costs."""
+        found = []
+        for repeat in self._repeats:
+            idle = repeat.get("idle") or {}
+            if idle.get("subscribers"):
+                used = sum(idle[what].get(label, 0) for label in labels or idle[what])
+                found.append(used / idle["subscribers"] / unit)
+        return _median(found)
 
 
 def _number(value: float | None, digits: int = 1) -> str:

@@ -115,7 +115,10 @@ def _redis(lab: Lab, *, kit: bool) -> tuple[Program, int]:
     """Start the instance's Redis: with the kit's configuration, or as it comes."""
     port = free_port()
     settings = (
-        ["/etc/redis/redis.conf", "--supervised", "no", "--unixsocket", ""]
+        [
+            *("/etc/redis/redis.conf", "--supervised", "no"),
+            *("--unixsocket", lab.inside(lab.work / "redis.sock")),
+        ]
         if kit
         else ["--save", ""]
     )
@@ -253,7 +256,7 @@ def _kit(lab: Lab, *, replay: bool, tls: bool = False) -> Running:
     port = free_port()
     settings = json.loads((lab.root / "etc/webdis/webdis.json").read_text())
     settings |= {"http_host": "127.0.0.1", "http_port": port}
-    settings |= {"redis_host": "127.0.0.1", "redis_port": redis_port}
+    settings |= {"redis_host": lab.inside(lab.work / "redis.sock")}
     settings |= {"redis_auth": ["webdis", lab.passwords["webdis"]]}
     settings |= {"logfile": lab.inside(lab.work / "webdis.log")}
     (lab.work / "webdis.json").write_text(json.dumps(settings))

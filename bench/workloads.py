@@ -32,6 +32,7 @@ class Size:
 
     Attributes:
         repeats: How often all systems are run in turn.
+        long_repeats: In how many of these (c), (d) and the growth are run too.
         steady: Subscribers and channels of (a).
         rate: Messages a second of (a), (f) and the growth.
         seconds: Of each measured period.
@@ -47,6 +48,7 @@ class Size:
     """
 
     repeats: int = 5
+    long_repeats: int = 3
     steady: int = 500
     rate: float = 1000.0
     seconds: float = 2.0
@@ -64,13 +66,14 @@ class Size:
 FULL = Size()
 QUICK = Size(
     repeats=1,
+    long_repeats=1,
     seconds=0.8,
     broadcast=500,
     first_rate=1000.0,
     growth=(500,),
     reconnect=50,
-    reconnect_seconds=2.0,
-    step=2.0,
+    reconnect_seconds=1.5,
+    step=3.0,
     step_seconds=0.5,
     drain=1.0,
 )
