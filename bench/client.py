@@ -262,10 +262,6 @@ class Fleet:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(BlockingIOError):
             sock.connect(self.address)
-        if self.tls:
-            sock = self.tls.wrap_socket(
-                sock, do_handshake_on_connect=False, suppress_ragged_eofs=True
-            )
         one.sock = sock
         self._by_fd[sock.fileno()] = lambda mask: self._connecting(one, mask)
         self._epoll.register(sock, select.EPOLLOUT)
@@ -276,6 +272,9 @@ class Fleet:
         if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self._lost(one)
             return
+        if self.tls and not isinstance(sock, ssl.SSLSocket):
+            # Only now: wrapping a socket that is about to be connected may raise EAGAIN.
+            sock = one.sock = self.tls.wrap_socket(sock, do_handshake_on_connect=False)
         if isinstance(sock, ssl.SSLSocket):
             try:
                 sock.do_handshake()

@@ -54,7 +54,7 @@ class Size:
     seconds: float = 2.0
     broadcast: int = 1000
     broadcast_rate: float = 10.0
-    first_rate: float = 500.0
+    first_rate: float = 1000.0
     growth: tuple[int, ...] = (100, 1000, 5000)
     reconnect: int = 200
     drain: float = 3.0
@@ -69,7 +69,6 @@ QUICK = Size(
     long_repeats=1,
     seconds=0.8,
     broadcast=500,
-    first_rate=1000.0,
     growth=(500,),
     reconnect=50,
     reconnect_seconds=1.5,
