@@ -12,6 +12,9 @@ help: ## list the targets
 .venv/%.stamp: requirements/%.txt requirements/install.sh
 	@requirements/install.sh $*
 
+# These want an instance with TLS=1.
+EDGE_FAULTS := tests/faults/test_edge.py
+
 # Node.js is one of the Python packages, so it is pinned as they are.
 NODE := PATH="$(CURDIR)/.venv/bin:$$PATH"
 node_modules/.package-lock.json: package-lock.json .npmrc .venv/test.stamp
@@ -45,7 +48,7 @@ test: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp node_modules/.package-lo
 	@tests/install.sh
 	@tests/ruby/run.sh
 	@$(MAKE) --no-print-directory test-tls
-	@.venv/bin/python -m pytest tests --ignore tests/tls --ignore tests/docs
+	@.venv/bin/python -m pytest tests --ignore tests/tls --ignore tests/docs --ignore $(EDGE_FAULTS)
 	@SCENARIO=upgrade $(KIT) test-roles
 	@$(KIT) ensure
 	@.venv/bin/python -m pytest tests/docs
@@ -57,7 +60,8 @@ test-tls: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## the edge and a br
 	@tests/install.sh
 	@TLS=1 $(KIT) up
 	@$(KIT) verify
-	@.venv/bin/python -m pytest tests/tls tests/e2e -k "tls or three_messages"
+	@.venv/bin/python -m pytest tests/tls tests/e2e tests/server/test_redis.py $(EDGE_FAULTS) \
+		-k "tls or three_messages or replica or edge"
 	@$(KIT) up
 
 test-security: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## each wall alone, secrets, and 10,000 generated frames and requests
@@ -67,7 +71,10 @@ test-security: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## each wall al
 test-faults: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## break one thing after another; writes docs/faults.md
 	@tests/install.sh
 	@$(KIT) up
-	@FAULTS_PAGE=docs/faults.md .venv/bin/python -m pytest tests/faults
+	@FAULTS_PAGE=docs/faults.md .venv/bin/python -m pytest tests/faults --ignore $(EDGE_FAULTS)
+	@TLS=1 $(KIT) up
+	@FAULTS_PAGE=docs/faults.md .venv/bin/python -m pytest $(EDGE_FAULTS)
+	@$(KIT) up
 
 test-vm: .venv/ops.stamp .venv/test.stamp ## a real virtual machine, emulated, start to end: slow (QUICK=1 until it is up)
 	@.venv/bin/python tests/vm/run.py

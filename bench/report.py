@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-import math
 import statistics
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
 
 import jinja2
+
+from bench.bars import picture
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).parent / "results"
 DOCUMENT = ROOT / "docs/benchmark.md"
-IMAGES = ROOT / "docs/images"
+README = ROOT / "README.md"
+BEGIN = "<!-- These figures are written by `make bench`. -->"
+END = "<!-- End of the figures. -->"
 LIMIT = "raw_redis"
 OURS = ("kit", "kit_replay", "kit_tls", "kit_replay_tls")
-THEMES = {
-    "light": {"text": "#1f2328", "grid": "#d1d9e0", "ours": "#0969da", "other": "#8c959f"},
-    "dark": {"text": "#f0f6fc", "grid": "#3d444d", "ours": "#4493f8", "other": "#768390"},
-}
 
 
 def _median(values: list[float]) -> float | None:
@@ -154,50 +152,6 @@ def _goals(systems: dict[str, Figures]) -> list[tuple[str, str, str]]:
 # -- plots ---------------------------------------------------------------------------
 
 
-def _bars(
-    title: str,
-    rows: list[tuple[str, bool, float | None]],
-    *,
-    logarithmic: bool,
-    theme: dict[str, str],
-) -> str:
-    """Return a plot with one bar a row: label, whether it is ours, value."""
-    left, width, row_height, top = 270, 430, 26, 44
-    values = [value for _, _, value in rows if value]
-    low = min(values, default=1.0) / 2 if logarithmic else 0.0
-    high = max(values, default=1.0)
-
-    def length(value: float) -> float:
-        if logarithmic:
-            return width * math.log(value / low) / math.log(high / low)
-        return width * value / high
-
-    height = top + row_height * len(rows) + 12
-    parts = [
-        (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 800 {height}" role="img" '
-            f'font-family="system-ui, sans-serif" font-size="13" fill="{theme["text"]}">'
-        ),
-        f"<title>{escape(title)}</title>",
-        f'<text x="10" y="22" font-size="15" font-weight="600">{escape(title)}</text>',
-        f'<path d="M{left} {top - 6}V{height - 8}" stroke="{theme["grid"]}"/>',
-    ]
-    for index, (label, ours, value) in enumerate(rows):
-        y = top + index * row_height
-        parts.append(f'<text x="{left - 10}" y="{y + 13}" text-anchor="end">{escape(label)}</text>')
-        if not value:
-            parts.append(f'<text x="{left + 8}" y="{y + 13}">–</text>')
-            continue
-        colour = theme["ours"] if ours else theme["other"]
-        bar = max(1.0, length(value))
-        digits = 0 if value >= 1000 else 2 if value < 10 else 1  # noqa: PLR2004  # three figures
-        parts.append(
-            f'<rect x="{left}" y="{y}" width="{bar:.1f}" height="18" rx="2" fill="{colour}"/>'
-        )
-        parts.append(f'<text x="{left + bar + 8:.1f}" y="{y + 13}">{value:,.{digits}f}</text>')
-    return "\n".join([*parts, "</svg>", ""])
-
-
 def _plots(systems: dict[str, Figures]) -> dict[str, str]:
     """Write the plots, light and dark; return the HTML that shows each."""
     plots: dict[str, tuple[str, bool, dict[str, float | None]]] = {
@@ -226,20 +180,43 @@ def _plots(systems: dict[str, Figures]) -> dict[str, str]:
         ),
     }
     shown = {}
-    IMAGES.mkdir(exist_ok=True)
     for key, (title, logarithmic, figures) in plots.items():
         rows = [(systems[name].title, name in OURS, value) for name, value in figures.items()]
-        for theme, colours in THEMES.items():
-            plot = _bars(title, rows, logarithmic=logarithmic, theme=colours)
-            (IMAGES / f"benchmark-{key}-{theme}.svg").write_text(plot, encoding="utf-8")
-        shown[key] = (
-            "<picture>\n"
-            '  <source media="(prefers-color-scheme: dark)"'
-            f' srcset="images/benchmark-{key}-dark.svg">\n'
-            f'  <img alt="{escape(title)}" src="images/benchmark-{key}-light.svg">\n'
-            "</picture>"
-        )
+        shown[key] = picture(f"benchmark-{key}", title, rows, logarithmic=logarithmic)
     return shown
+
+
+def _summary(systems: dict[str, Figures]) -> str:
+    """Return the few figures that help to choose, as a table for the README."""
+    lines = [
+        (
+            "| | milliseconds to the page, median | processor µs a message | KiB an open page "
+            "| messages/s held | lost when the front restarts |"
+        ),
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for name in ("kit_replay", "kit_replay_tls", *(key for key in systems if key not in OURS)):
+        if name == LIMIT or name not in systems:
+            continue
+        one = systems[name]
+        p50 = one.median("steady", "latency_us", "p50")
+        lost = f"{one.total('reconnect', 'lost')} of {one.total('reconnect', 'planned'):,}"
+        if one.total("reconnect", "passed_over"):
+            lost = "shows the latest alone"
+        lines.append(
+            f"| {one.title} | {_number(p50 and p50 / 1e3, 2)} "
+            f"| {_number(one.median('steady', 'cpu_us_per_message'), 0)} "
+            f"| {_number(one.kib(), 0)} | {_number(one.highest, 0)} "
+            f"| {lost} |"
+        )
+    return "\n".join(lines)
+
+
+def _write_summary(systems: dict[str, Figures]) -> None:
+    before, rest = README.read_text(encoding="utf-8").split(BEGIN)
+    after = rest.split(END)[1]
+    text = f"{before}{BEGIN}\n\n{_summary(systems)}\n\n{END}{after}"
+    README.write_text(text, encoding="utf-8")
 
 
 def render() -> str:
@@ -273,6 +250,7 @@ def render() -> str:
         up=up,
     )
     DOCUMENT.write_text(text, encoding="utf-8")
+    _write_summary(systems)
     return f"Written: {DOCUMENT.relative_to(ROOT)}, docs/images/benchmark-*.svg, from {source.name}"
 
 

@@ -20,8 +20,8 @@ if [ -z "${BENCH_NAMESPACES:-}" ]; then
 fi
 
 name=$(.venv/bin/python -c 'from kit.checkout import read_instance; print(read_instance()["name"])')
-instance=/var/lib/webdis-kit/$name/rootfs
-lab=/var/lib/webdis-kit/$name/bench
+instance=/var/lib/webdis-kit/$name/closed/rootfs
+lab=/var/lib/webdis-kit/$name/closed/bench
 if [ ! -d "$instance" ]; then
     echo "Error: the benchmark takes its programs from a container instance: make destroy; make up PROVIDER=container." >&2
     exit 1

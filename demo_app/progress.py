@@ -24,7 +24,8 @@ anew), the count begins again at 1 with another `epoch`: a reader that sees
 another epoch forgets its last `seq`. When Redis has lost the end of it (power
 cut; an append-only file that is synced each second), a writer that was told a higher
 number than Redis knows makes the count jump ahead, so that no number is used
-twice. A gap is therefore asked for once and then accepted.
+twice. A gap is therefore asked for once and then accepted. Where none of these
+writers goes on, others use the lost numbers again, with a later `ts`.
 """
 
 from __future__ import annotations

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import os
 import sys
 import textwrap
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kit import container, instance, providers, scenarios, tls, verify
-from kit.checkout import INSTANCE_FILE, KIT_DIR, NAME, SSH_CONFIG, read_instance
+from kit.checkout import KIT_DIR, NAME, PROVISIONED_FILE, SSH_CONFIG, read_instance
 from kit.errors import KitError
 from kit.progress import Phases
 from kit.vagrant import LAN_FILE, Vagrant, machine_on_the_lan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SOURCES = ("auto", "upstream")
 
@@ -41,7 +47,7 @@ def create() -> None:
 
 def ensure() -> None:
     """Bring the instance up unless it runs and has been provisioned."""
-    if not providers.running() or not INSTANCE_FILE.exists():
+    if not providers.running() or not PROVISIONED_FILE.exists():
         up()
 
 
@@ -65,7 +71,8 @@ def local_inventory() -> None:
         "kit_dir": str(KIT_DIR),
         "kit_cache_dir": str(KIT_DIR / "cache"),
     }
-    print(instance.inventory(machine, connection), end="")
+    tls_variables = tls.prepare(tls.settings_from_environment(), machine.address)
+    print(instance.inventory(machine, connection | tls_variables), end="")
 
 
 def down() -> None:
@@ -117,13 +124,41 @@ COMMANDS = {
 }
 
 
+# What must not meet itself or another of them in one instance.
+CHANGING = ("up", "create", "ensure", "provision", "down", "destroy")
+
+
+@contextlib.contextmanager
+def _alone(command: str) -> Iterator[None]:
+    """Keep others out of the instance; the commands that this one starts are let in.
+
+    Raises:
+        KitError: Another one is at work.
+    """
+    if command not in CHANGING or os.environ.get("KIT_LOCKED") == str(KIT_DIR):
+        yield
+        return
+    KIT_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (KIT_DIR / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise KitError(
+                f"Another command is changing {NAME}: wait until it has ended, then run "
+                f"`make {command}` again."
+            ) from None
+        os.environ["KIT_LOCKED"] = str(KIT_DIR)
+        yield
+
+
 def main() -> int:
     """Run one command; return the exit code."""
     parser = argparse.ArgumentParser(prog="kit", description=__doc__)
     parser.add_argument("command", choices=COMMANDS)
     command = parser.parse_args().command
     try:
-        COMMANDS[command]()
+        with _alone(command):
+            COMMANDS[command]()
     except KitError as error:
         print(textwrap.fill(f"Error: {error}", 100, break_long_words=False), file=sys.stderr)
         return error.exit_code

@@ -17,6 +17,7 @@ INSTANCE = os.environ.get("KIT_INSTANCE", "")
 KIT_DIR = ROOT / ".kit" / "instances" / INSTANCE if INSTANCE else ROOT / ".kit"
 LOG_DIR = ROOT / ".kit" / "logs"
 INSTANCE_FILE = KIT_DIR / "instance.json"
+PROVISIONED_FILE = KIT_DIR / "provisioned"  # there unless the last run was cut off
 INVENTORY_FILE = KIT_DIR / "inventory.yml"
 SSH_CONFIG = KIT_DIR / "ssh_config"
 SSH_KEY = KIT_DIR / "ssh" / "id_ed25519"

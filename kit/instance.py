@@ -17,6 +17,7 @@ from kit.checkout import (
     INVENTORY_FILE,
     KIT_DIR,
     NAME,
+    PROVISIONED_FILE,
     ROOT,
     SSH_CONFIG,
     read_instance,
@@ -99,6 +100,7 @@ def provision(
     """
     with phases.phase("SSH"):
         _connect(provider, machine, tls_settings)
+    PROVISIONED_FILE.unlink(missing_ok=True)
     with phases.phase("provisioning"):
         recap = run_logged(
             "Provisioning",
@@ -116,6 +118,7 @@ def provision(
             hint="Run the same command again once the cause is mended: it goes on from there. "
             "docs/troubleshooting.md has the usual causes.",
         )
+    PROVISIONED_FILE.touch()
     summary()
     print("Seconds:   " + ", ".join(f"{k} {v:.1f}" for k, v in phases.seconds.items()))
     if any("changed=0" in line and line.startswith("server") for line in recap):
@@ -261,8 +264,7 @@ def destroy() -> None:
             container.destroy(name)
             print(f"{name} is removed, which a scenario left.")
         shutil.rmtree(KIT_DIR / "instances", ignore_errors=True)
-    INSTANCE_FILE.unlink(missing_ok=True)
-    for path in (INVENTORY_FILE, SSH_CONFIG):
+    for path in (INSTANCE_FILE, PROVISIONED_FILE, INVENTORY_FILE, SSH_CONFIG):
         path.unlink(missing_ok=True)
     for folder in ("ssh", "secrets", "tls"):
         shutil.rmtree(KIT_DIR / folder, ignore_errors=True)

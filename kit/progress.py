@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
@@ -99,7 +98,7 @@ def run_logged(  # noqa: PLR0913  # each says a different thing about one comman
         hint: A sentence that says what to do when the command fails.
 
     Returns:
-        The last lines of the output.
+        The lines of the output.
 
     Raises:
         KitError: The command failed; the end of its log has been printed.
@@ -110,7 +109,7 @@ def run_logged(  # noqa: PLR0913  # each says a different thing about one comman
         old.unlink(missing_ok=True)
     path = LOG_DIR / f"{time.strftime('%Y%m%d-%H%M%S')}-{log}.log"
     shown = str(path.relative_to(ROOT))
-    tail: deque[str] = deque(maxlen=TAIL_LINES)
+    lines: list[str] = []
     cause = ""
     start = time.monotonic()
     with path.open("w", encoding="utf-8") as file, _Ticker(label, shown) as ticker:
@@ -129,7 +128,7 @@ def run_logged(  # noqa: PLR0913  # each says a different thing about one comman
             for line in process.stdout:
                 file.write(line)
                 file.flush()
-                tail.append(line.rstrip("\n"))
+                lines.append(line.rstrip("\n"))
                 if match := _TASK.match(line):
                     ticker.step(match[1])
                 if match := _CAUSE.match(line):
@@ -143,9 +142,9 @@ def run_logged(  # noqa: PLR0913  # each says a different thing about one comman
             process.kill()
             raise
     if process.returncode:
-        print("\n".join(tail))
+        print("\n".join(lines[-TAIL_LINES:]))
         if on_failure:
             print(on_failure())
         raise KitError(f"{label} failed{cause}. The whole log is {shown}. {hint}".strip())
     print(f"{label}: {time.monotonic() - start:.1f} s", flush=True)
-    return list(tail)
+    return lines

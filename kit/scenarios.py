@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -49,17 +50,20 @@ def _run_one(name: str, suite: str, state: str) -> None:
 
     def kit(command: str) -> str:
         # A process of its own: its KIT_INSTANCE is the scenario's.
-        return subprocess.run(
+        answer = subprocess.run(
             [sys.executable, "-m", "kit", command],
             cwd=ROOT,
             env={**os.environ, **environment},
             capture_output=True,
             text=True,
             check=False,
-        ).stdout
+        )
+        if answer.returncode:
+            print(f"{answer.stdout}{answer.stderr}")
+        return answer.stdout
 
     try:
-        run_logged(
+        lines = run_logged(
             f"Scenario {name} ({suite})",
             ["molecule", "test", "--scenario-name", name, "--destroy", "never"],
             log=f"molecule-{name}",
@@ -70,3 +74,25 @@ def _run_one(name: str, suite: str, state: str) -> None:
         )
     finally:
         kit("destroy")
+    last = changes_of_last_dry_run(lines)
+    if last:
+        raise KitError(
+            f"Scenario {name} ({suite}): a dry run of what is done already would change "
+            f"{last} things; they are the lines `changed:` at the end of its log."
+        )
+
+
+def changes_of_last_dry_run(lines: list[str]) -> int:
+    """Return how many tasks the last of several dry runs would have changed.
+
+    Molecule itself asks only that it succeeds. The first one, on a machine with
+    nothing, changes things by its nature.
+
+    Args:
+        lines: What molecule printed.
+    """
+    starts = [number for number, line in enumerate(lines) if "> check] Executing" in line]
+    if len(starts) < 2:  # noqa: PLR2004  # that is the first one alone
+        return 0
+    recap = next(line for line in lines[starts[-1] :] if re.match(r"server +: ok=", line))
+    return int(recap.split("changed=")[1].split()[0])

@@ -24,6 +24,15 @@ if TYPE_CHECKING:
     from testinfra.host import Host
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give a test its own limit of time times ``SLOWER``, where the instance is emulated."""
+    factor = float(os.environ.get("SLOWER") or 1)
+    for item in items:
+        own = item.get_closest_marker("timeout")
+        if own and factor > 1:
+            item.add_marker(pytest.mark.timeout(own.args[0] * factor), append=False)
+
+
 @pytest.fixture(scope="session")
 def instance() -> dict[str, Any]:
     """Return the instance; without one, tests fail and never skip."""

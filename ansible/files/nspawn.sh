@@ -3,7 +3,7 @@
 # nspawn.sh stop NAME DIRECTORY
 # nspawn.sh unplug DIRECTORY BRIDGE TABLE
 #
-# Runs DIRECTORY/rootfs as a booted container, detached from whoever calls,
+# Runs DIRECTORY/closed/rootfs as a booted container, detached from whoever calls,
 # the same way whether or not systemd is this host's process 1.
 set -eu
 
@@ -44,7 +44,7 @@ NFT
     [ ! -e /run/systemd/resolve/resolv.conf ] || resolv_conf=replace-uplink
     # $$ is the pid that systemd-nspawn keeps.
     setsid -f sh -c 'echo $$ >"$1/pid"; shift; exec "$@"' sh "$directory" \
-        systemd-nspawn --quiet --boot "--machine=$name" "--directory=$directory/rootfs" \
+        systemd-nspawn --quiet --boot "--machine=$name" "--directory=$directory/closed/rootfs" \
         "--network-bridge=$bridge" --register=no --keep-unit --link-journal=no \
         "--resolv-conf=$resolv_conf" --console=pipe \
         </dev/null >"$directory/console.log" 2>&1

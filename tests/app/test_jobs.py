@@ -15,6 +15,8 @@ from demo_app import tasks
 from demo_app.progress import events_after
 from demo_app.worker import HEARTBEAT_SECONDS
 
+PATIENCE_SECONDS = 30  # of Progress
+
 
 def start(visitor, ending="done"):
     return visitor.post("/job/", ending=ending)
@@ -142,6 +144,17 @@ def test_redis_is_away_for_longer_than_a_heartbeat_and_the_job_goes_on(visitor, 
     assert visitor.wait_for(path, "done", "failed") == ("done", "Done")
     seqs = [event["seq"] for event in events(visitor, path)]
     assert seqs == list(range(1, len(seqs) + 1))
+
+
+def test_redis_is_away_beyond_patience_and_the_job_says_so_and_the_next_is_done(visitor, server):
+    path = running(visitor)
+    waiting = start(visitor)
+    assert server.run("systemctl stop redis").rc == 0
+    time.sleep(PATIENCE_SECONDS + 5)  # the fault lasts that long
+    assert server.run("systemctl start redis").rc == 0
+    state, text = visitor.wait_for(path, "done", "failed")
+    assert (state, text) == ("failed", "Failed: NotSentError")
+    assert visitor.wait_for(waiting, "done", "failed") == ("done", "Done")
 
 
 def test_a_job_does_not_outlive_its_worker(start_demo):

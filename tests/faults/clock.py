@@ -7,6 +7,7 @@ Webdis reads no clock but the monotonic one.
 from __future__ import annotations
 
 import subprocess
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +39,7 @@ def _variables(folder: str) -> dict[str, str]:
 def adjustable(scene: Scene) -> Iterator[Callable[[], None]]:
     """Let the clocks be set for the time of the block; yields what sets them back an hour."""
     (library,) = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
-    theirs = STATE_DIR / scene.instance["name"] / f"rootfs{FOLDER}"
+    theirs = STATE_DIR / scene.instance["name"] / f"closed/rootfs{FOLDER}"
     ours = scene.folder / "clock"
     for folder in (theirs, ours):
         folder.mkdir()
@@ -59,6 +60,8 @@ def adjustable(scene: Scene) -> Iterator[Callable[[], None]]:
     def set_back() -> None:
         set_all(-HOUR_SECONDS)
         scene.page.evaluate(PAGE)
+        theirs_now = int(scene.command("redis-admin TIME").split()[0])
+        assert theirs_now < time.time() - HOUR_SECONDS / 2, "Redis has not seen it"
 
     try:
         scene.wait_until_well()

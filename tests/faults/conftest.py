@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kit.checkout import ROOT
+from kit.checkout import ROOT, read_instance
 from tests.faults import table
 from tests.faults.scene import RECORDER, Scene
 
@@ -47,4 +47,4 @@ def pytest_terminal_summary(terminalreporter, config) -> None:
     terminalreporter.write_line(lines)
     page = os.environ.get("FAULTS_PAGE")
     if page:
-        table.write(ROOT / Path(page), rows)
+        table.write(ROOT / Path(page), "tls" if read_instance()["tls"] else "plain", rows)

@@ -39,7 +39,7 @@ def small_disk(scene: Scene) -> Iterator[Callable[[], None]]:
     attach = ["losetup", "--find", "--show", image]
     device = subprocess.run(attach, capture_output=True, text=True, check=True).stdout.strip()
     # The container may not make device nodes.
-    node = STATE_DIR / scene.instance["name"] / f"rootfs{NODE}"
+    node = STATE_DIR / scene.instance["name"] / f"closed/rootfs{NODE}"
     subprocess.run(["cp", "-a", device, node], check=True)
     scene.command(
         f"systemctl stop redis && cp -a {DATA} {DATA}.saved && {MOUNT} && "

@@ -153,6 +153,9 @@ class Scene:
         self.demo: Demo | None = None
         # What is looked at: the first lesson, or the page of a job that runs meanwhile.
         self.job = False
+        self.channel = ""
+        # Until when a strike kept the page from being live, where nothing else tells.
+        self.held_until = 0.0
         self._before_reload: list[list[float]] = []
 
     def command(self, command: str) -> str:
@@ -171,6 +174,21 @@ class Scene:
             f"grep VmRSS /proc/$(systemctl show --property=MainPID --value {unit})/status || true"
         )
         return int(status.split()[1]) // 1024 if status else 0
+
+    def used(self, unit: str, since: str) -> str:
+        """Return how much of everything a unit has needed, for the table.
+
+        Args:
+            unit: Of the server.
+            since: A time as journalctl takes it.
+        """
+        lines = self.command(f"journalctl -u {unit} --since {since} -o cat | wc -l").strip()
+        ticks = self.command(f"cut -d' ' -f14,15 /proc/{self.main_pid(unit)}/stat").split()
+        seconds = sum(map(int, ticks)) / int(self.command("getconf CLK_TCK"))
+        return (
+            f"{self.memory_mib(unit)} MiB, {seconds:.1f} s of processor time since its start, "
+            f"{lines} lines in the journal"
+        )
 
     def connection(self, receive_bytes: int = 0) -> socket.socket:
         """Return a TCP connection to Webdis on which nothing has been said.
@@ -208,8 +226,8 @@ class Scene:
             timeout=DEADLINE_SECONDS * 1000,
         )
 
-    def _open_page(self) -> str:
-        """Start the demo and look at its page; return the channel that it shows."""
+    def _open_page(self) -> None:
+        """Start the demo and look at its page."""
         self.demo = self._start_demo(DEMO_JOB_STEPS=1000, DEMO_JOB_STEP_SECONDS=0.1)
         if self.job:
             self.page.goto(f"{self.demo.url}/job/")
@@ -217,7 +235,7 @@ class Scene:
         else:
             self.page.goto(f"{self.demo.url}/test_msg")
         self.page.locator("#state", has_text=re.compile("^connected$")).wait_for()
-        return self.page.locator("[data-channel]").get_attribute("data-channel")
+        self.channel = self.page.locator("[data-channel]").get_attribute("data-channel")
 
     def reload(self) -> None:
         """Load the page again, and remember what it had shown."""
@@ -238,8 +256,8 @@ class Scene:
             fault: What is done, for the table.
             strike: Does it; returns a note for the table.
         """
-        channel = self._open_page()
-        sender = Publisher(channel, self.folder / "publisher.log", self.environment)
+        self._open_page()
+        sender = Publisher(self.channel, self.folder / "publisher.log", self.environment)
         probe = Probe(self.instance, f"{self.demo.url}/progress/{CHANNEL}/events?after=999999999")
         probe.start()
         try:
@@ -254,18 +272,19 @@ class Scene:
             sender.stop()
             probe.stop()
         back = probe.back_at(struck)
+        free = max(back, self.held_until)
         taken, row = self._count(fault, sender, note)
         live = next(
             at
             for number, at in self._shown()
-            if taken.get(number, 0) >= back and at - taken[number] < LIVE_SECONDS
+            if taken.get(number, 0) >= free and at - taken[number] < LIVE_SECONDS
         )
-        return replace(row, away_seconds=back - struck, live_seconds=live - back)
+        return replace(row, away_seconds=back - struck, live_seconds=live - free)
 
     def play_to_the_end(self, fault: str, strike: Callable[[], None]) -> Row:
         """Publish until a strike that ends the job, and count."""
-        channel = self._open_page()
-        sender = Publisher(channel, self.folder / "publisher.log", self.environment)
+        self._open_page()
+        sender = Publisher(self.channel, self.folder / "publisher.log", self.environment)
         try:
             self._wait_until_shown(MESSAGES_BEFORE)
             struck = time.time()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.bars import picture
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-BEGIN = "<!-- The table is written by `make test-faults`. -->"
-END = "<!-- End of the table. -->"
+BEGIN = "<!-- The table {name} is written by `make test-faults`. -->"
+END = "<!-- End of the table {name}. -->"
 
 
 @dataclass
@@ -56,8 +58,16 @@ def markdown(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def write(page: Path, rows: list[Row]) -> None:
-    """Put the table in the place of the one that ``page`` has."""
-    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
-    after = rest.split(END)[1]
-    page.write_text(f"{before}{BEGIN}\n\n{markdown(rows)}\n\n{END}{after}", encoding="utf-8")
+def write(page: Path, name: str, rows: list[Row]) -> None:
+    """Put a table in the place of the one of that name that ``page`` has."""
+    begin, end = (marker.format(name=name) for marker in (BEGIN, END))
+    before, rest = page.read_text(encoding="utf-8").split(begin)
+    after = rest.split(end)[1]
+    plot = picture(
+        f"faults-{name}",
+        "Seconds from the fault until the page was live again",
+        [(row.fault.replace("`", ""), True, row.away_seconds + row.live_seconds) for row in rows],
+    )
+    page.write_text(
+        f"{before}{begin}\n\n{plot}\n\n{markdown(rows)}\n\n{end}{after}", encoding="utf-8"
+    )

@@ -162,11 +162,14 @@ def clients_that_never_read(scene):
 @contextmanager
 def descriptors_used_up(scene):
     def strike():
+        since = scene.command("date +@%s").strip()
         scene.command(f"prlimit --nofile=64:64 --pid {scene.main_pid('webdis')}")
         idle = [scene.connection() for _ in range(80)]
         time.sleep(FULL_SECONDS)
+        used = scene.used("webdis", since)
         for connection in idle:
             connection.close()
+        return f"Webdis: {used}"
 
     yield strike
 

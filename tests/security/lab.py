@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import redis
 
 from kit.checkout import SSH_CONFIG
+from tests.demo_server import free_port
 
 if TYPE_CHECKING:
     from testinfra.host import Host
@@ -123,6 +124,8 @@ class Lab:
         )
 
     def _start(self, name: str, command: str) -> None:
+        # A run that was cut off may have left one.
+        self._server.run(f"systemctl stop lab-{name}")
         # As root: what holds is to be the wall under test, not a file mode.
         answer = self._server.run(
             f"systemd-run --quiet --collect --unit=lab-{name} -p Restart=always "
@@ -134,11 +137,7 @@ class Lab:
         self._server.run(f"systemctl stop lab-webdis lab-redis; rm -rf {self.folder}")
 
     def _forward(self, closing: contextlib.ExitStack) -> tuple[int, int]:
-        ports = []
-        for _ in range(2):
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                ports.append(probe.getsockname()[1])
+        ports = free_port(), free_port()
         tunnels = [
             f"-L127.0.0.1:{port}:127.0.0.1:{there}"
             for port, there in zip(ports, (REDIS_PORT, WEBDIS_PORT), strict=True)
@@ -149,7 +148,7 @@ class Lab:
         )
         closing.callback(process.wait)
         closing.callback(process.terminate)
-        return ports[0], ports[1]
+        return ports
 
     def _wait(self, ready: Any) -> None:  # any function will do
         deadline = time.monotonic() + DEADLINE_SECONDS

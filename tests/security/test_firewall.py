@@ -8,17 +8,22 @@ import subprocess
 import pytest
 
 from kit.system import as_root
+from kit.verify import publisher
 
 NEIGHBOUR4, STRANGER4 = "50", "198.18.1.50"  # the first within the instance's /24
 STRANGER6, SERVER6 = "fd66:1::50", "fd66:1::2"
 CONNECT = """
 import socket, sys
-try:
-    socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=float(sys.argv[3])).close()
-except OSError as error:
-    print(type(error).__name__)
-else:
-    print("open")
+open_ones = []
+for _ in range(int(sys.argv[4])):
+    try:
+        open_ones.append(
+            socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=float(sys.argv[3]))
+        )
+    except OSError as error:
+        print(type(error).__name__)
+    else:
+        print("open")
 """
 
 
@@ -45,8 +50,13 @@ class Host:
 
     def connect(self, address, port, seconds=5):
         """Return `open`, or the name of the error."""
-        python = ["python3", "-c", CONNECT, address, str(port), str(seconds)]
-        return run("ip", "netns", "exec", self.name, *python).strip()
+        (answer,) = self.connections(1, address, port, seconds)
+        return answer
+
+    def connections(self, count, address, port, seconds=5):
+        """Hold so many at once; return `open`, or the name of the error, for each."""
+        python = ["python3", "-c", CONNECT, address, str(port), str(seconds), str(count)]
+        return run("ip", "netns", "exec", self.name, *python).split()
 
     def remove(self):
         run("ip", "netns", "delete", self.name)
@@ -105,3 +115,17 @@ def test_a_stranger_does_not(instance, host, server, ways_back):  # noqa: ARG001
     finally:
         for family, address in opened:
             server.run(f"nft 'delete element inet webdis_kit subnets{family} {{ {address} }}'")
+
+
+def test_each_address_has_so_many_connections(instance, host, server):
+    prefix = instance["address"].rpartition(".")[0]
+    host.ip("address", "add", f"{prefix}.{NEIGHBOUR4}/24", "dev", "eth0")
+    fewer = "sed -E 's/(ct count over) [0-9]+/\\1 5/' /etc/webdis-kit-firewall.nft | nft -f -"
+    assert server.run(fewer).rc == 0
+    try:
+        answers = host.connections(7, instance["address"], 6379)
+        assert answers == ["open"] * 5 + ["ConnectionRefusedError"] * 2
+        with publisher(instance) as somebody_else:
+            assert somebody_else.ping()
+    finally:
+        assert server.run("systemctl reload webdis-kit-firewall").rc == 0

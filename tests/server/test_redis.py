@@ -67,17 +67,22 @@ def test_streams_are_written_to_disk(server):
     assert server.file("/var/lib/redis/appendonlydir").is_directory
 
 
-def test_replica_carries_what_is_published(server, publisher_redis):
+def test_replica_carries_what_is_published(instance, server, publisher_redis):
     variables = yaml.safe_load((ROOT / "ansible/group_vars/all.yml").read_text())
     rules = variables["kit_redis_replica"]["rules"]
     password = secrets.token_hex(16)
     port = 6399
+    tls = (
+        "--tls-replication yes --tls-ca-cert-file /etc/redis/ca.pem "
+        "--tls-cert-file /etc/redis/certificate.pem --tls-key-file /etc/redis/key.pem"
+    )
     replica = (
         "systemd-run --quiet --collect --unit=test-replica /opt/redis/current/bin/redis-server "
         f"--port {port} --dir /tmp --save '' --replicaof 127.0.0.1 6379 "
-        f"--masteruser test-replica --masterauth {password}"
+        f"--masteruser test-replica --masterauth {password} {tls if instance['tls'] else ''}"
     )
     client = f"/opt/redis/current/bin/redis-cli -p {port}"
+    server.run("systemctl stop test-replica")  # a run that was cut off may have left one
     try:
         assert server.run(f"redis-admin ACL SETUSER test-replica on '>{password}' {rules}").rc == 0
         assert server.run(replica).rc == 0

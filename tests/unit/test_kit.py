@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import sys
 import pytest
 
 from kit import container
-from kit.checkout import BRIDGE, ROOT
+from kit.checkout import BRIDGE, KIT_DIR, ROOT
 
 
 def run_kit(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -43,3 +44,19 @@ def test_bridge_name_fits_into_linux():
 def test_subnets_stay_in_their_range():
     for checkout_id in ("000000", "ffffff", "abc123"):
         assert 66 <= container.subnet_number(checkout_id) <= 255
+
+
+def test_one_instance_is_not_changed_by_two_commands_at_once():
+    name = "at-once"
+    folder = KIT_DIR / "instances" / name
+    folder.mkdir(parents=True)
+    try:
+        with (folder / "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            answer = run_kit("down", KIT_INSTANCE=name)
+            assert answer.returncode == 1
+            assert "wait until it has ended, then run `make down` again" in answer.stderr
+        assert run_kit("down", KIT_INSTANCE=name).returncode == 0
+    finally:
+        run_kit("destroy", KIT_INSTANCE=name)
+    assert not folder.exists()

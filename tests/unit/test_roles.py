@@ -94,8 +94,15 @@ EDGE = {
     "edge_private_key": "/key.pem",
 }
 USER = {"name": "app", "password": "x" * 20, "rules": "+ping"}
+FACTS = {"memtotal_mb": 1024, "distribution": "Fedora", "distribution_version": "41"}
+FACTS["distribution_major_version"] = "41"
 # Role, variables, and what the one sentence says: the variable, its value, what is allowed.
 MISTAKES = {
+    "base_system": (
+        "base",
+        {},
+        "base_system runs Fedora 41, which is not supported; supported are",
+    ),
     "redis_port": ("redis", {"redis_port": 70000}, "redis_port is 70000; allowed are 1 to 65535"),
     "redis_maxmemory": (
         "redis",
@@ -138,6 +145,11 @@ MISTAKES = {
         "webdis",
         WEBDIS | {"webdis_max_subscribers": 0},
         "webdis_max_subscribers is 0; allowed are 1",
+    ),
+    "webdis_memory_limit": (
+        "webdis",
+        WEBDIS | {"webdis_memory_limit": "much"},
+        "webdis_memory_limit is 'much'; allowed is a number with one of the units K, M, G, T",
     ),
     "webdis_candidates": (
         "webdis",
@@ -186,6 +198,11 @@ MISTAKES = {
         },
         "source_build_version of redis is '1.0'; allowed are 2.0",
     ),
+    "source_build_name": (
+        "source_build",
+        {"source_build_name": "..", "source_build_candidates": []},
+        "source_build_name is '..'; allowed are lower-case letters",
+    ),
     "source_build_candidates": (
         "source_build",
         {
@@ -214,7 +231,7 @@ def refusals(tmp_path_factory):
                 {
                     "hosts": "all",
                     "gather_facts": False,
-                    "vars": {"ansible_facts": {"memtotal_mb": 1024}},
+                    "vars": {"ansible_facts": FACTS},
                     "tasks": [
                         {
                             "ansible.builtin.include_role": {
@@ -240,3 +257,21 @@ def refusals(tmp_path_factory):
 @pytest.mark.parametrize("name", MISTAKES)
 def test_mistake_is_refused_by_name_value_and_what_is_allowed(refusals, name):
     assert MISTAKES[name][2] in refusals.get(name, "nothing was refused")
+
+
+@pytest.mark.parametrize(
+    ("cores", "memory_mib", "jobs"), [(8, 1024, 2), (2, 16384, 2), (4, 400, 1)]
+)
+def test_a_build_has_as_many_jobs_as_cores_and_memory_carry(tmp_path, cores, memory_mib, jobs):
+    shown = {"ansible.builtin.debug": {"var": "_source_build_jobs"}}
+    play = {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "vars_files": [str(ROOT / "ansible/roles/source_build/vars/main.yml")],
+        "vars": {"ansible_facts": {"processor_nproc": cores, "memtotal_mb": memory_mib}},
+        "tasks": [shown],
+    }
+    file = tmp_path / "playbook.yml"
+    file.write_text(yaml.safe_dump([play]))
+    answer = playbook(str(file))
+    assert re.search(rf'"_source_build_jobs": "?{jobs}"?$', answer.stdout, re.MULTILINE)

@@ -20,6 +20,12 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
+    def send_header(self, keyword, value):
+        # The end of this one never comes.
+        if keyword == "Content-Length" and "cut-off" in self.path:
+            value = str(int(value) + 1)
+        super().send_header(keyword, value)
+
     def log_message(self, *args):
         """Keep the test's output clean."""
 
@@ -29,6 +35,7 @@ def origin(tmp_path):
     folder = tmp_path / "origin"
     folder.mkdir()
     (folder / "a.tar.gz").write_bytes(CONTENT)
+    (folder / "cut-off.tar.gz").write_bytes(CONTENT)
     handler = functools.partial(Handler, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -105,3 +112,14 @@ def test_check_mode_downloads_nothing(tmp_path, origin):
     )
     assert answer["sha256"] is None
     assert not (tmp_path / "a-1.0.tar.gz").exists()
+
+
+def test_a_dry_run_with_nothing_cached_names_what_a_run_would_take(tmp_path):
+    answer = run_module(tmp_path, [candidate("http://127.0.0.1:1/gone")], _ansible_check_mode=True)
+    assert (answer["changed"], answer["version"], answer["path"]) == (True, "1.0", None)
+
+
+def test_an_answer_that_is_cut_off_is_nobody_s_digest(tmp_path, origin):
+    cut_off = candidate(f"{origin}/cut-off.tar.gz", version="2.0")
+    answer = run_module(tmp_path / "cache", [cut_off])
+    assert "No source archive of a is in the cache or can be downloaded" in answer["msg"]

@@ -14,3 +14,5 @@ ln -sf /opt/webdis-kit/bin/ansible /opt/webdis-kit/bin/ansible-playbook /usr/loc
 cd /vagrant
 mkdir -p .kit
 /opt/webdis-kit/bin/python -m kit local-inventory >/etc/webdis-kit/inventory.yml
+# Ansible runs as whoever Vagrant logs in as. A folder shared by VirtualBox has no owners.
+chown -R "${SUDO_USER:-vagrant}:" .kit 2>/dev/null || true

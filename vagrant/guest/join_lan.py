@@ -129,7 +129,8 @@ def wait_for_address(mac: str, address: str, bridge: str, seconds: float) -> tup
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         lan, others = addresses(run("ip", "-j", "address", "show"), mac)
-        if lan:
+        # One that was asked for before may still be there.
+        if lan and address in ("dhcp", lan):
             return lan, others
         time.sleep(0.5)
     if address == "dhcp":
@@ -153,6 +154,7 @@ def main() -> None:
     options = parser.parse_args()
     mac = ":".join(options.mac[at : at + 2] for at in range(0, 12, 2)).lower()
 
+    LAN_FILE.unlink(missing_ok=True)
     close_ssh()
     print("SSH: keys only, Vagrant's public key is refused. Joining the LAN.", flush=True)
     NETWORK_FILE.write_text(network_unit(mac, options.address), encoding="utf-8")

@@ -57,7 +57,10 @@ module Kit
       return own_box unless settings["box"].empty?
 
       architecture = cpu.match?(/arm64|aarch64/) ? "arm64" : "amd64"
-      name, version = settings["boxes"].dig(provider, architecture).values_at("name", "version")
+      entry = settings["boxes"].dig(provider, architecture)
+      raise Mistake, "boxes has none for #{provider} on #{architecture}; see vagrant/settings.yml." unless entry
+
+      name, version = entry.values_at("name", "version")
       if Gem::Version.new(vagrant_version) >= Gem::Version.new(KNOWS_ARCHITECTURES)
         return { box: name, box_version: version, box_architecture: architecture }
       end

@@ -11,6 +11,7 @@ module Kit
   class Settings
     LOCAL = "vagrant/settings.local.yml"
     PREFIX = "KIT_VM_"
+    NUMBERS = %w[cpus memory_mib dhcp_seconds].freeze
     # What each key takes: a sentence for people, and the test behind it.
     RULES = {
       "hostname" => ["letters, digits and hyphens", ->(v) { v.to_s.match?(/\A[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\z/i) }],
@@ -19,11 +20,11 @@ module Kit
       "bridge" => ["the name of an interface, or nothing", ->(v) { v.is_a?(String) }],
       "address" => ["dhcp, or an IPv4 address such as 192.168.1.50", ->(v) { v == "dhcp" || ipv4?(v) }],
       "dhcp_seconds" => ["a number from 5 to 3600", ->(v) { v.is_a?(Integer) && v.between?(5, 3600) }],
-      "mac" => ["six bytes such as 02:57:4b:00:00:01, the first one even, or nothing", ->(v) { v == "" || mac?(v) }],
+      "mac" => ["six bytes such as 02:57:4b:00:00:01, the first one even, in quotes, or nothing", ->(v) { v == "" || mac?(v) }],
       "libvirt_driver" => ["kvm or qemu", ->(v) { %w[kvm qemu].include?(v) }],
       "box" => ["the name of a box, or nothing", ->(v) { v.is_a?(String) }],
       "box_version" => ["a version in quotes, or nothing", ->(v) { v.is_a?(String) }],
-      "boxes" => ["a table of provider, architecture, name and version", ->(v) { v.is_a?(Hash) }]
+      "boxes" => ["a table of provider, architecture, name and version", ->(v) { boxes?(v) }]
     }.freeze
 
     def self.ipv4?(value)
@@ -35,6 +36,13 @@ module Kit
     # An odd first byte is a group's address, which no network card may have.
     def self.mac?(value)
       value.is_a?(String) && value.match?(/\A\h\h([:-]?)\h\h(\1\h\h){4}\z/) && value[0, 2].hex.even?
+    end
+
+    def self.boxes?(value)
+      entries = ->(table, &test) { table.is_a?(Hash) && table.values.all?(&test) }
+      entries.call(value) do |provider|
+        entries.call(provider) { |box| box.is_a?(Hash) && box.values_at("name", "version").all?(String) }
+      end
     end
 
     def initialize(root, environment)
@@ -63,7 +71,8 @@ module Kit
 
     def from(environment)
       environment.select { |name, _| name.start_with?(PREFIX) }.to_h do |name, text|
-        [name.delete_prefix(PREFIX).downcase, text.match?(/\A\d+\z/) ? text.to_i : text]
+        key = name.delete_prefix(PREFIX).downcase
+        [key, NUMBERS.include?(key) && text.match?(/\A\d+\z/) ? text.to_i : text]
       end
     end
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import subprocess
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -68,11 +69,16 @@ def download(url: str, path: Path) -> None:
     """Write what ``url`` answers to ``path``.
 
     Raises:
-        OSError: The host cannot be reached or refuses.
+        OSError: The host cannot be reached or refuses, or the answer was cut off.
+        http.client.HTTPException: Likewise.
     """
     with open_url(url, timeout=TIMEOUT_SECONDS) as answer, path.open("wb") as file:
         while block := answer.read(1 << 20):
             file.write(block)
+        # http.client takes an end that comes too soon for the end.
+        announced = answer.headers.get("Content-Length")
+        if announced and file.tell() != int(announced):
+            raise OSError(f"{url} ended after {file.tell()} of {announced} bytes")
 
 
 def into_cache(candidate: dict[str, str], path: Path, unreachable: set[str]) -> bool:
@@ -91,7 +97,7 @@ def into_cache(candidate: dict[str, str], path: Path, unreachable: set[str]) -> 
             download(url, path)
         except HTTPError:
             continue  # it answered: another release may be there
-        except (OSError, ValueError):
+        except (OSError, ValueError, HTTPException):
             unreachable.add(host)
             continue
         return True
@@ -145,6 +151,10 @@ def main() -> None:
             module.exit_json(changed=changed, built=False, path=str(path), **answer)
     if module.params["optional"]:
         module.exit_json(changed=False, built=False, path=None, sha256=None)
+    if module.check_mode:
+        # Nothing was downloaded: a run would take the first that it can have.
+        answer = {key: candidates[0][key] for key in ("version", "url", "sha256")}
+        module.exit_json(changed=True, built=False, path=None, origin="upstream", **answer)
     wanted = ", ".join(f"{entry['filename']} ({entry['sha256'][:12]}...)" for entry in candidates)
     module.fail_json(
         msg=f"No source archive of {name} is in the cache or can be downloaded; "
