@@ -145,7 +145,8 @@ def _alone(command: str) -> Iterator[None]:
         except BlockingIOError:
             raise KitError(
                 f"Another command is changing {NAME}: wait until it has ended, then run "
-                f"`make {command}` again."
+                f"`make {command}` again. "
+                f"See docs/troubleshooting.md#another-command-is-changing-it."
             ) from None
         os.environ["KIT_LOCKED"] = str(KIT_DIR)
         yield
@@ -160,7 +161,8 @@ def main() -> int:
         with _alone(command):
             COMMANDS[command]()
     except KitError as error:
-        print(textwrap.fill(f"Error: {error}", 100, break_long_words=False), file=sys.stderr)
+        text = textwrap.fill(f"Error: {error}", 100, break_long_words=False, break_on_hyphens=False)
+        print(text, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print(f"\nInterrupted; `make {command}` goes on from here.", file=sys.stderr)

@@ -58,7 +58,10 @@ def choose() -> Provider:
         return existing
     if wanted != "auto":
         if obstacles := doctor.obstacles(wanted, hardware=False):
-            raise KitError(f"{wanted} cannot run here: " + " ".join(map(str, obstacles)))
+            raise KitError(
+                f"{wanted} cannot run here: {' '.join(map(str, obstacles))} "
+                f"See docs/troubleshooting.md#no-provider-can-run."
+            )
         return PROVIDERS[wanted]
     passed_over: list[str] = []
     for name, provider in PROVIDERS.items():
@@ -69,5 +72,6 @@ def choose() -> Provider:
             return provider
         passed_over.append(f"{name}: {obstacles[0].name} {obstacles[0].found}")
     raise KitError(
-        "No provider can run here; `make doctor` says what is missing and how to get it."
+        "No provider can run here; `make doctor` says what is missing and how to get it. "
+        "See docs/troubleshooting.md#no-provider-can-run."
     )

@@ -24,6 +24,7 @@ SERVER_CERTIFICATE, SERVER_KEY = TLS_DIR / "server.pem", TLS_DIR / "server.key"
 CA_DAYS = 3650
 SERVER_DAYS = 397
 RENEW_DAYS = 30  # before the end
+SEE = "See docs/troubleshooting.md#certificates."
 # A page of the demo, on whichever port it runs.
 DEFAULT_ORIGINS = ("http://127.0.0.1:*", "http://localhost:*")
 
@@ -59,10 +60,12 @@ def settings_from_environment() -> Settings | None:
             raise KitError(f"{name} has no meaning without TLS=1.", 2)
         return None
     if len(own) == 1:
-        raise KitError(f"{' and '.join(names)} belong together: only {next(iter(own))} is set.", 2)
+        raise KitError(
+            f"{' and '.join(names)} belong together: only {next(iter(own))} is set. {SEE}", 2
+        )
     for name, path in own.items():
         if not os.access(path, os.R_OK):
-            raise KitError(f"{name}={path} cannot be read.", 2)
+            raise KitError(f"{name}={path} cannot be read. {SEE}", 2)
     origins = tuple(os.environ.get("ORIGINS", "").split()) or DEFAULT_ORIGINS
     return Settings(own.get("TLS_CERTIFICATE"), own.get("TLS_KEY"), origins)
 
@@ -238,24 +241,26 @@ def _check_own(certificate: Path, key: Path, address: str) -> tuple[str, str]:
     try:
         chain = x509.load_pem_x509_certificates(certificate.read_bytes())
     except ValueError:
-        raise KitError(f"TLS_CERTIFICATE={certificate} holds no PEM certificate.", 2) from None
+        raise KitError(
+            f"TLS_CERTIFICATE={certificate} holds no PEM certificate. {SEE}", 2
+        ) from None
     try:
         public = serialization.load_pem_private_key(key.read_bytes(), None).public_key()
     except (TypeError, ValueError):
-        raise KitError(f"TLS_KEY={key} is not a PEM key without a passphrase.", 2) from None
+        raise KitError(f"TLS_KEY={key} is not a PEM key without a passphrase. {SEE}", 2) from None
     if public != chain[0].public_key():
-        raise KitError(f"TLS_KEY={key} is not the key of {certificate}.", 2)
+        raise KitError(f"TLS_KEY={key} is not the key of {certificate}. {SEE}", 2)
     if not chain[0].not_valid_before_utc <= datetime.now(UTC) < chain[0].not_valid_after_utc:
         raise KitError(
             f"TLS_CERTIFICATE={certificate} is valid from {chain[0].not_valid_before_utc:%Y-%m-%d} "
-            f"to {chain[0].not_valid_after_utc:%Y-%m-%d}, not today.",
+            f"to {chain[0].not_valid_after_utc:%Y-%m-%d}, not today. {SEE}",
             2,
         )
     names = [name for name in _names_of(chain[0]) if not name.startswith("*")]
     if not names:
         raise KitError(
             f"TLS_CERTIFICATE={certificate} is for no full name or address; browsers need one "
-            f"among its subject alternative names.",
+            f"among its subject alternative names. {SEE}",
             2,
         )
     roots = [one for one in chain if one.issuer == one.subject]

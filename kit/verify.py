@@ -98,4 +98,7 @@ def verify() -> None:
             failed += 1
             print(f"FAIL  {subject}  {check.__doc__} But: {error}")
     if failed:
-        raise KitError(f"{failed} of {len(CHECKS)} checks failed; `make status` says what runs.")
+        raise KitError(
+            f"{failed} of {len(CHECKS)} checks failed; `make status` says what runs. "
+            f"See docs/troubleshooting.md#failed-checks."
+        )

@@ -12,18 +12,21 @@ as_root() {
 if [ ! -x .venv/bin/pip ]; then
     if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
         if ! command -v apt-get >/dev/null; then
-            echo "Python with venv is missing: install Python 3.11 or newer." >&2
+            echo "Python with venv is missing: install Python 3.11 or newer." \
+                "See docs/troubleshooting.md#python-too-old." >&2
             exit 1
         fi
         echo "Installing system packages: python3 python3-venv"
         if ! { as_root apt-get -qq update && as_root apt-get -qq install -y --no-install-recommends \
             python3 python3-venv; } >/dev/null; then
-            echo "That failed; run \`sudo -v\` first if sudo wants a password, or check the network." >&2
+            echo "That failed; run \`sudo -v\` first if sudo wants a password, or check the network." \
+                "See docs/troubleshooting.md#packages-cannot-be-installed." >&2
             exit 1
         fi
     fi
     if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-        echo "$(python3 --version) is too old: Python 3.11 or newer is needed." >&2
+        echo "$(python3 --version) is too old: Python 3.11 or newer is needed." \
+            "See docs/troubleshooting.md#python-too-old." >&2
         exit 1
     fi
     rm -rf .venv
@@ -38,7 +41,8 @@ echo "Python packages ($group), log: $log"
 if ! .venv/bin/pip install --disable-pip-version-check --require-hashes \
     --requirement "requirements/$group.txt" >"$log" 2>&1; then
     tail -n 15 "$log"
-    echo "Error: the Python packages of requirements/$group.txt could not be installed. Check the network, then try again." >&2
+    echo "Error: the Python packages of requirements/$group.txt could not be installed. Check the network, then try again." \
+        "See docs/troubleshooting.md#packages-cannot-be-installed." >&2
     exit 1
 fi
 touch ".venv/$group.stamp"

@@ -1,4 +1,4 @@
-"""What the documents name must exist: files, anchors, make targets, variables."""
+"""What the documents name must exist: files, anchors, make targets, variables, settings."""
 
 from __future__ import annotations
 
@@ -113,6 +113,14 @@ def test_role_variables_exist(name):
     for text in code(name):
         if re.fullmatch(rf"({'|'.join(ROLES)})_[a-z_]+", text) and not text.endswith("_"):
             assert text in role_variables(), f"{name}: {text}"
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_settings_of_the_vm_exist(name):
+    settings = yaml.safe_load((ROOT / "vagrant/settings.yml").read_text("utf-8"))
+    for text in code(name):
+        if match := re.fullmatch(r"([a-z_]+):", text):
+            assert match[1] in settings, f"{name}: {text}"
 
 
 def test_messages_lead_to_an_entry_that_exists():

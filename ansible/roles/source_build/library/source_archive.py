@@ -143,7 +143,8 @@ def main() -> None:
                 module.fail_json(
                     msg=f"{candidate['filename']} has the SHA-256 digest {found}, but "
                     f"{name} {candidate['version']} has {candidate['sha256']}; nothing was "
-                    f"installed. Remove {file} and try again."
+                    f"installed. Remove {file} and try again. "
+                    f"See webdis-kit's docs/troubleshooting.md#digest-mismatch."
                 )
             changed = file != path
             if changed:
@@ -158,7 +159,8 @@ def main() -> None:
     wanted = ", ".join(f"{entry['filename']} ({entry['sha256'][:12]}...)" for entry in candidates)
     module.fail_json(
         msg=f"No source archive of {name} is in the cache or can be downloaded; "
-        f"put one of these into {cache_dir} by hand: {wanted}."
+        f"put one of these into {cache_dir} by hand: {wanted}. "
+        f"See webdis-kit's docs/troubleshooting.md#air-gap."
     )
 
 
