@@ -30,8 +30,10 @@ redis = Redis.from_url(os.environ["REDIS_URL"])
 PAGE = """
 <!doctype html>
 <title>Devices</title>
-<form method="post" action="/run"><button>Run</button></form>
-<ol id="messages" data-url="{{ url }}" data-channel="{{ channel }}"></ol>
+<main>
+  <form method="post" action="/run"><button>Run</button></form>
+  <ol id="messages" data-url="{{ url }}" data-channel="{{ channel }}"></ol>
+</main>
 <script type="module" src="/static/page.js"></script>
 """
 
