@@ -56,12 +56,11 @@ test: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp node_modules/.package-lo
 test-roles: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## molecule: each scenario in a container of its own (SCENARIO= SUITE=)
 	@$(KIT) test-roles
 
-test-tls: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## the edge and a browser with TLS=1; leaves the instance as `make up` does
+test-tls: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## server, pages, edge and its faults with TLS=1; leaves the instance as `make up` does
 	@tests/install.sh
 	@TLS=1 $(KIT) up
 	@$(KIT) verify
-	@.venv/bin/python -m pytest tests/tls tests/e2e tests/server/test_redis.py $(EDGE_FAULTS) \
-		-k "tls or three_messages or replica or edge"
+	@.venv/bin/python -m pytest tests/tls tests/server tests/e2e $(EDGE_FAULTS)
 	@$(KIT) up
 
 test-security: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## each wall alone, secrets, and 10,000 generated frames and requests
