@@ -35,9 +35,21 @@ def test_http_is_denied(instance, command):
 REFUSALS = ("NOPERM", "orbidden", "[false", "Service Unavailable")
 
 
+def opened(instance):
+    """Open a WebSocket, at the second attempt if need be.
+
+    After commands like these, 0.1.9 (the package of Debian 12) leaves every third
+    handshake without an answer. Browsers try again too.
+    """
+    try:
+        return Page(instance, open_timeout=5)
+    except TimeoutError:
+        return Page(instance)
+
+
 @pytest.mark.parametrize("command", DENIED, ids=lambda command: command[0])
 def test_websocket_command_has_no_effect(instance, publisher_redis, command):
-    with Page(instance) as page:
+    with opened(instance) as page:
         page.send(*command)
         try:
             answer = page.receive(5)
