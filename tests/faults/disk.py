@@ -48,7 +48,7 @@ def small_disk(scene: Scene) -> Iterator[Callable[[], None]]:
 
     def cut_power() -> None:
         scene.command(
-            f"systemctl kill --signal=KILL redis && {SHUTDOWN} && systemctl stop redis && "
+            f"systemctl kill --kill-whom=main --signal=KILL redis && {SHUTDOWN} && systemctl stop redis && "
             f"umount {DATA} && {MOUNT} && systemctl start redis"
         )
 

@@ -65,12 +65,12 @@ def redis_restarted(scene):
 
 @contextmanager
 def redis_killed(scene):
-    yield partial(scene.command, "systemctl kill --signal=KILL redis")
+    yield partial(scene.command, "systemctl kill --kill-whom=main --signal=KILL redis")
 
 
 @contextmanager
 def webdis_killed(scene):
-    yield partial(scene.command, "systemctl kill --signal=KILL webdis")
+    yield partial(scene.command, "systemctl kill --kill-whom=main --signal=KILL webdis")
 
 
 @contextmanager

@@ -243,7 +243,7 @@ def test_webdis_is_back_at_once_and_pages_miss_nothing(instance, server, target,
     for number, (kind, items) in enumerate(attacks):
         if number == len(attacks) // 2:
             # No known input kills it behind its walls: so it is killed here.
-            assert server.run("systemctl kill --signal=SEGV webdis").rc == 0
+            assert server.run("systemctl kill --kill-whom=main --signal=SEGV webdis").rc == 0
         with contextlib.closing(target()) as connection, contextlib.suppress(OSError):
             connection.settimeout(0.05)
             if kind == "frames":
