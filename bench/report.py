@@ -200,14 +200,14 @@ def _summary(systems: dict[str, Figures]) -> str:
             continue
         one = systems[name]
         p50 = one.median("steady", "latency_us", "p50")
+        held = _number(one.highest, 0)
         lost = f"{one.total('reconnect', 'lost')} of {one.total('reconnect', 'planned'):,}"
         if one.total("reconnect", "passed_over"):
-            lost = "shows the latest alone"
+            held, lost = "–", "shows the latest alone"
         lines.append(
             f"| {one.title} | {_number(p50 and p50 / 1e3, 2)} "
             f"| {_number(one.median('steady', 'cpu_us_per_message'), 0)} "
-            f"| {_number(one.kib(), 0)} | {_number(one.highest, 0)} "
-            f"| {lost} |"
+            f"| {_number(one.kib(), 0)} | {held} | {lost} |"
         )
     return "\n".join(lines)
 
