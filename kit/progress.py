@@ -141,6 +141,8 @@ def run_logged(  # noqa: PLR0913  # each says a different thing about one comman
                 process.wait(timeout=20)
             process.kill()
             raise
+        finally:
+            process.stdout.close()
     if process.returncode:
         print("\n".join(lines[-TAIL_LINES:]))
         if on_failure:

@@ -9,8 +9,9 @@ import sys
 
 import pytest
 
-from kit import container
+from kit import container, scenarios
 from kit.checkout import BRIDGE, KIT_DIR, ROOT
+from kit.progress import run_logged
 
 
 def run_kit(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -60,3 +61,21 @@ def test_one_instance_is_not_changed_by_two_commands_at_once():
     finally:
         run_kit("destroy", KIT_INSTANCE=name)
     assert not folder.exists()
+
+
+DRY_RUN = "INFO     [default > check] Executing"
+RECAP = "server                     : ok=90   changed={}   unreachable=0    failed=0"
+
+
+@pytest.mark.parametrize(
+    ("printed", "changes"),
+    [
+        ([DRY_RUN, RECAP.format(23)], 0),  # of an empty machine, which changes by its nature
+        ([DRY_RUN, RECAP.format(23), DRY_RUN, RECAP.format(0), *["verified"] * 500], 0),
+        ([DRY_RUN, RECAP.format(23), DRY_RUN, RECAP.format(2), *["verified"] * 500], 2),
+    ],
+)
+def test_changes_of_the_last_dry_run_are_counted(printed, changes):
+    command = [sys.executable, "-c", "import sys; print(sys.argv[1])", "\n".join(printed)]
+    lines = run_logged("A scenario", command, log="dry-run-test")
+    assert scenarios.changes_of_last_dry_run(lines) == changes
