@@ -48,8 +48,8 @@ def small_disk(scene: Scene) -> Iterator[Callable[[], None]]:
 
     def cut_power() -> None:
         scene.command(
-            f"systemctl kill --kill-whom=main --signal=KILL redis && {SHUTDOWN} && systemctl stop redis && "
-            f"umount {DATA} && {MOUNT} && systemctl start redis"
+            f"systemctl kill --kill-whom=main --signal=KILL redis && {SHUTDOWN} && "
+            f"systemctl stop redis && umount {DATA} && {MOUNT} && systemctl start redis"
         )
 
     try:
