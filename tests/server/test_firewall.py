@@ -71,3 +71,14 @@ def test_loaded_at_boot_and_after_the_distribution_s_own_rules(server):
     properties = server.run(f"systemctl show -P After -P PartOf {UNIT}").stdout
     assert properties.count("nftables.service") == 2
     assert server.run(f"systemd-analyze verify {UNIT}.service").stderr == ""
+
+
+def test_a_start_of_the_distribution_s_own_rules_does_not_take_these_away(server):
+    # It flushes everything, and no other unit is told of a start.
+    before = loaded(server)[0]
+    try:
+        assert server.run("systemctl start nftables").rc == 0
+        assert loaded(server)[0]["ports"] == before["ports"]
+    finally:
+        assert server.run(f"systemctl stop nftables; systemctl restart {UNIT}").rc == 0
+    assert loaded(server)[0]["ports"] == before["ports"]
