@@ -213,6 +213,7 @@ def test_cut_at_any_step_leaves_what_was_and_the_next_run_goes_on(probe):
 @pytest.mark.timeout(600)
 def test_builds_again_for_another_digest_or_option_and_not_otherwise(probe, server):
     archive = probe.candidate("3.0")
+    assert server.run("install -D /dev/null /opt/probe/mine/kept").rc == 0
     for count, (candidate, make) in enumerate(
         [
             (archive, MAKE.format(version="3.0")),
@@ -226,4 +227,10 @@ def test_builds_again_for_another_digest_or_option_and_not_otherwise(probe, serv
     assert changed(probe.build(archive, source_build_make=make, source_build_keep=1)) == 0
     assert probe.says() == "option"
     folders = server.run("find /opt/probe -mindepth 1 -maxdepth 1 -type d").stdout.split()
-    assert len(folders) <= 2, "one older build was to be kept"
+    assert "/opt/probe/mine" in folders, "it is none of the role's"
+    assert len(folders) <= 3, "one older build was to be kept"
+    # As after an upgrade of the system: what is there was built with another C library.
+    older = "sed -i 's/glibc [0-9.]*/glibc 1.0/' /opt/probe/*/.source_build.json"
+    assert server.run(f"{older} && rm /opt/probe/.choice.json").rc == 0
+    changed(probe.build(archive, source_build_make=make, source_build_keep=1))
+    assert probe.builds().count("3.0") == count + 1
