@@ -65,7 +65,7 @@ test-tls: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## server, pages, ed
 
 test-security: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## each wall alone, secrets, and 10,000 generated frames and requests
 	@$(KIT) ensure
-	@FUZZ_CONNECTIONS=1600 .venv/bin/python -m pytest -s tests/security
+	@FUZZ_CONNECTIONS=2400 .venv/bin/python -m pytest -s tests/security
 
 test-faults: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## break one thing after another; writes docs/faults.md
 	@tests/install.sh

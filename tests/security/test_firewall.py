@@ -129,3 +129,18 @@ def test_each_address_has_so_many_connections(instance, host, server):
             assert somebody_else.ping()
     finally:
         assert server.run("systemctl reload webdis-kit-firewall").rc == 0
+
+
+def test_each_address_connects_at_so_high_a_rate(instance, host, server):
+    prefix = instance["address"].rpartition(".")[0]
+    host.ip("address", "add", f"{prefix}.{NEIGHBOUR4}/24", "dev", "eth0")
+    slower = "sed -E 's#[0-9]+/second burst [0-9]+#5/second burst 10#' /etc/webdis-kit-firewall.nft"
+    assert server.run(f"{slower} | nft -f -").rc == 0
+    try:
+        answers = host.connections(20, instance["address"], 6379, 0.3)
+        assert set(answers[:10]) == {"open"}
+        assert set(answers[10:]) == {"open", "TimeoutError"}
+        with publisher(instance) as somebody_else:
+            assert somebody_else.ping()
+    finally:
+        assert server.run("systemctl reload webdis-kit-firewall").rc == 0

@@ -267,6 +267,7 @@ def test_webdis_is_back_at_once_and_pages_miss_nothing(instance, server, target,
         f"{reader.connections} times; Webdis started again {restarts} times, longest outage "
         f"{max(target.outages, default=0):.2f} s; {lines} lines in its journal"
     )
+    assert sum(sent.values()) > 3 * len(attacks), "most of it was not sent"
     assert restarts >= 1
     assert reader.connections >= 2
     assert reader.shown[: writer.count] == list(range(1, writer.count + 1))

@@ -162,6 +162,11 @@ MISTAKES = {
         {"firewall_subnets": ["lan"]},
         "firewall_subnets has lan and firewall_ssh_subnets has ; allowed are IPv4 and IPv6",
     ),
+    "firewall_new_connections_per_second": (
+        "firewall",
+        {"firewall_new_connections_per_second": 0},
+        "firewall_new_connections_per_second is 0; allowed are 1 and more",
+    ),
     "firewall_ports": (
         "firewall",
         {"firewall_ports": [{"port": 0, "service": "x"}]},
