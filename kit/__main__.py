@@ -139,7 +139,8 @@ def _alone(command: str) -> Iterator[None]:
         yield
         return
     KIT_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (KIT_DIR / "lock").open("w") as file:
+    descriptor = os.open(KIT_DIR / "lock", os.O_CREAT | os.O_WRONLY, 0o600)
+    with os.fdopen(descriptor, "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -118,7 +118,7 @@ def provision(
             hint="Run the same command again once the cause is mended: it goes on from there. "
             "docs/troubleshooting.md has the usual causes.",
         )
-    PROVISIONED_FILE.touch()
+    PROVISIONED_FILE.touch(mode=0o600)
     summary()
     print("Seconds:   " + ", ".join(f"{k} {v:.1f}" for k, v in phases.seconds.items()))
     if any("changed=0" in line and line.startswith("server") for line in recap):
