@@ -67,12 +67,12 @@ FULL = Size()
 QUICK = Size(
     repeats=1,
     long_repeats=1,
-    seconds=0.8,
-    broadcast=500,
-    growth=(500,),
+    seconds=0.6,
+    broadcast=300,
+    growth=(300,),
     reconnect=50,
-    reconnect_seconds=1.5,
-    step=3.0,
+    reconnect_seconds=1.0,
+    step=4.0,
     step_seconds=0.5,
     drain=1.0,
 )

@@ -199,7 +199,10 @@ def python(program: str) -> str:
 def make(label: str, *arguments: str) -> list[str]:
     """Run make in the copy."""
     return run_logged(
-        label, ["make", "-C", str(COPY), *arguments], log="vm-make", environment=ENVIRONMENT
+        label,
+        ["make", "--no-print-directory", "-C", str(COPY), *arguments],
+        log="vm-make",
+        environment=ENVIRONMENT,
     )
 
 
