@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 
 from bench.bars import picture
+from bench.documents import fill
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -212,13 +213,6 @@ def _summary(systems: dict[str, Figures]) -> str:
     return "\n".join(lines)
 
 
-def _write_summary(systems: dict[str, Figures]) -> None:
-    before, rest = README.read_text(encoding="utf-8").split(BEGIN)
-    after = rest.split(END)[1]
-    text = f"{before}{BEGIN}\n\n{_summary(systems)}\n\n{END}{after}"
-    README.write_text(text, encoding="utf-8")
-
-
 def render() -> str:
     """Render the document from the full results, or the quick ones where there are no others.
 
@@ -250,7 +244,7 @@ def render() -> str:
         up=up,
     )
     DOCUMENT.write_text(text, encoding="utf-8")
-    _write_summary(systems)
+    fill(README, BEGIN, END, _summary(systems))
     return f"Written: {DOCUMENT.relative_to(ROOT)}, docs/images/benchmark-*.svg, from {source.name}"
 
 

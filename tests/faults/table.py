@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.bars import picture
+from bench.documents import fill
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,13 +62,9 @@ def markdown(rows: list[Row]) -> str:
 def write(page: Path, name: str, rows: list[Row]) -> None:
     """Put a table in the place of the one of that name that ``page`` has."""
     begin, end = (marker.format(name=name) for marker in (BEGIN, END))
-    before, rest = page.read_text(encoding="utf-8").split(begin)
-    after = rest.split(end)[1]
     plot = picture(
         f"faults-{name}",
         "Seconds from the fault until the page was live again",
         [(row.fault.replace("`", ""), True, row.away_seconds + row.live_seconds) for row in rows],
     )
-    page.write_text(
-        f"{before}{begin}\n\n{plot}\n\n{markdown(rows)}\n\n{end}{after}", encoding="utf-8"
-    )
+    fill(page, begin, end, f"{plot}\n\n{markdown(rows)}")

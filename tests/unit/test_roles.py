@@ -94,8 +94,7 @@ EDGE = {
     "edge_private_key": "/key.pem",
 }
 USER = {"name": "app", "password": "x" * 20, "rules": "+ping"}
-FACTS = {"memtotal_mb": 1024, "distribution": "Fedora", "distribution_version": "41"}
-FACTS["distribution_major_version"] = "41"
+FACTS = {"memtotal_mb": 1024, "distribution": "Fedora", "distribution_major_version": "41"}
 # Role, variables, and what the one sentence says: the variable, its value, what is allowed.
 MISTAKES = {
     "base_system": (

@@ -1,0 +1,15 @@
+"""What runs write into documents that people write."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def fill(document: Path, begin: str, end: str, text: str) -> None:
+    """Put ``text`` in the place of what a document has between two lines of its own."""
+    before, rest = document.read_text(encoding="utf-8").split(begin)
+    after = rest.split(end)[1]
+    document.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")
