@@ -55,11 +55,21 @@ class Lan:
         """The subnet."""
         return f"198.18.{self.number}.0/24"
 
+    @property
+    def stranger(self) -> str:
+        """The watcher's address.
+
+        Not the host's: sshd turns an address away for a while after logins that failed
+        (PerSourcePenalties, since OpenSSH 9.8).
+        """
+        return f"198.18.{self.number}.2"
+
     def start(self) -> None:
         """Make the bridge and start the DHCP server."""
         self._remove_bridge()
         run("ip", "link", "add", self.bridge, "type", "bridge")
-        run("ip", "address", "add", f"198.18.{self.number}.1/24", "dev", self.bridge)
+        for address in (f"198.18.{self.number}.1", self.stranger):
+            run("ip", "address", "add", f"{address}/24", "dev", self.bridge)
         run("ip", "link", "set", self.bridge, "up")
         self._server = subprocess.Popen(
             [
@@ -148,7 +158,9 @@ class Watcher:
     def _try_ssh(self) -> None:
         while not self._stop.is_set():
             try:
-                socket.create_connection((self.lan.address, 22), timeout=1).close()
+                socket.create_connection(
+                    (self.lan.address, 22), timeout=1, source_address=(self.lan.stranger, 0)
+                ).close()
             except OSError:
                 self._stop.wait(0.2)
                 continue
@@ -174,6 +186,8 @@ class Watcher:
                 "UserKnownHostsFile=/dev/null",
                 "-o",
                 "ConnectTimeout=60",
+                "-o",
+                f"BindAddress={self.lan.stranger}",
                 *options,
                 f"{user}@{self.lan.address}",
                 "true",
