@@ -75,7 +75,7 @@ test-faults: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## break one thin
 	@FAULTS_PAGE=docs/faults.md .venv/bin/python -m pytest $(EDGE_FAULTS)
 	@$(KIT) up
 
-test-vm: .venv/ops.stamp .venv/test.stamp ## a real virtual machine, emulated, start to end: slow (QUICK=1 until it is up)
+test-vm: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## a real virtual machine, emulated, start to end: slow (QUICK=1 GUEST=1)
 	@.venv/bin/python tests/vm/run.py
 
 bench: .venv/ops.stamp .venv/demo.stamp .venv/bench.stamp ## measure side by side with peers; writes docs/benchmark.md (QUICK=1)

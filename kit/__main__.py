@@ -65,7 +65,7 @@ def provision() -> None:
 def local_inventory() -> None:
     """Print the inventory of the machine that this runs on, where Ansible runs there too."""
     lan = Path(LAN_FILE).read_text(encoding="utf-8")
-    machine = machine_on_the_lan("virtualbox", lan, Path("/nonexistent"))
+    machine = machine_on_the_lan(os.environ["PROVIDER"], lan, Path("/nonexistent"))
     connection = {
         "ansible_connection": "local",
         "kit_dir": str(KIT_DIR),

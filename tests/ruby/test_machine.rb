@@ -84,5 +84,7 @@ class TestMachine < Minitest::Test
     assert_equal "host", machine.ansible
     assert_equal "later", machine(KIT_ANSIBLE: "later").ansible
     assert_includes mistake { machine(KIT_ANSIBLE: "here").ansible }, "valid are: host, guest, later"
+    own = { KIT_ANSIBLE: "guest", TLS_CERTIFICATE: "own.pem" }
+    assert_includes mistake { machine(**own).ansible }, "TLS_CERTIFICATE=own.pem cannot be used here"
   end
 end

@@ -28,6 +28,9 @@ echo "/dev/vda / ext4 defaults 0 1" >"$root/etc/fstab"
 # Waits for minutes, in vain, for a device that comes late to an emulated machine.
 systemctl --root="$root" mask serial-getty@ttyS0.service 2>/dev/null
 cp -L /etc/resolv.conf "$root/etc/resolv.conf"
+# A network whose proxy has a CA of its own has it for the guest, too.
+cp /usr/local/share/ca-certificates/*.crt "$root/usr/local/share/ca-certificates/" 2>/dev/null || true
+chroot "$root" update-ca-certificates >/dev/null
 # As in real boxes: the first card alone is set up.
 printf '[Match]\nName=eth0\n[Network]\nDHCP=ipv4\n' >"$root/etc/systemd/network/20-eth0.network"
 

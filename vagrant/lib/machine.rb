@@ -96,14 +96,23 @@ module Kit
     # Tells whether Ansible runs on this host; else it runs in the VM. KIT_ANSIBLE decides,
     # `make up` sets it to `later` because it provisions itself.
     def ansible
+      where = ansible_place
+      own = @environment["TLS_CERTIFICATE"].to_s
+      return where unless where == "guest" && !own.empty?
+
+      raise Mistake, "TLS_CERTIFICATE=#{own} cannot be used here: Ansible runs in the VM, which does not have this " \
+                     "host's files; leave it out, or provision from a host that has make and Python 3.11."
+    end
+
+    private
+
+    def ansible_place
       choice = @environment["KIT_ANSIBLE"].to_s
       return choice if %w[host guest later].include?(choice)
       raise Mistake, "KIT_ANSIBLE=#{choice} is not known; valid are: host, guest, later." unless choice.empty?
 
       @bridges.windows? || !run?("make", "--version") || !run?("python3", "-c", PYTHON) ? "guest" : "host"
     end
-
-    private
 
     def existing
       PROVIDERS.find { |name| File.exist?(File.join(@root, ".vagrant/machines/default", name, "id")) }
