@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import math
 import random
 import re
 import select
@@ -142,11 +143,41 @@ class Publisher:
 
 
 @dataclass
-class _Outlet:
-    """One connection of the publisher."""
+class Outlet:
+    """One connection of the publisher.
+
+    Attributes:
+        sock: The connection; None while the server is away.
+        frames: What publishes its messages, all of the same length, one after the other.
+        frame_bytes: That length.
+        sent_bytes: How much of ``frames`` has left.
+        due_bytes: How much of ``frames`` should have.
+    """
 
     sock: socket.socket | None = None
-    waiting: bytearray = field(default_factory=bytearray)
+    frames: memoryview = field(default_factory=lambda: memoryview(b""))
+    frame_bytes: int = 1
+    sent_bytes: int = 0
+    due_bytes: int = 0
+
+    def load(self, frames: list[bytes]) -> None:
+        """Take the messages of another run, behind what the one before has not sent."""
+        begin = self.sent_bytes - self.sent_bytes % self.frame_bytes
+        left = self.frames[begin : self.due_bytes]
+        self.frame_bytes = len(frames[0])
+        self.frames = memoryview(b"".join((left, *frames)))
+        self.sent_bytes -= begin
+        self.due_bytes = len(left)
+
+    def forget_half(self) -> None:
+        """Go on with the next whole message: the other half of one cannot be told on."""
+        self.sent_bytes += -self.sent_bytes % self.frame_bytes
+
+    def flush(self) -> None:
+        """Send what is due, as far as the connection takes it."""
+        if self.sent_bytes < self.due_bytes and self.sock is not None:
+            with contextlib.suppress(BlockingIOError, ConnectionError):
+                self.sent_bytes += self.sock.send(self.frames[self.sent_bytes : self.due_bytes])
 
 
 class Fleet:
@@ -187,7 +218,7 @@ class Fleet:
         self._by_fd: dict[int, Callable[[int], None]] = {}
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_count = 0
-        self._outlets: list[_Outlet] = []
+        self._outlets: list[Outlet] = []
         self._parts: list[tuple[bytes, bytes]] = []
         self._counts: list[int] = []  # messages published, by channel
 
@@ -462,11 +493,11 @@ class Fleet:
             before, after = made.split(MARKER)
             self._parts.append((before + b"@%05d" % number, b"@" + after))
         if not self._outlets:
-            self._outlets = [_Outlet() for _ in range(self.publisher.connections)]
+            self._outlets = [Outlet() for _ in range(self.publisher.connections)]
             for outlet in self._outlets:
                 self._open_outlet(outlet)
 
-    def _open_outlet(self, outlet: _Outlet) -> None:
+    def _open_outlet(self, outlet: Outlet) -> None:
         assert self.publisher is not None  # noqa: S101  # it has outlets
         try:
             sock = socket.create_connection(self.publisher.address)
@@ -480,7 +511,7 @@ class Fleet:
         self._by_fd[sock.fileno()] = lambda _mask: self._outlet_readable(outlet)
         self._epoll.register(sock, select.EPOLLIN)
 
-    def _outlet_readable(self, outlet: _Outlet) -> None:
+    def _outlet_readable(self, outlet: Outlet) -> None:
         assert outlet.sock is not None  # noqa: S101  # it is registered
         assert self.publisher is not None  # noqa: S101  # it has outlets
         try:
@@ -492,18 +523,24 @@ class Fleet:
             self._epoll.unregister(outlet.sock)
             outlet.sock.close()
             outlet.sock = None
-            # What has not left waits for the server; half a message cannot be told on.
-            begin = outlet.waiting.find(self.publisher.template[:6])
-            del outlet.waiting[: begin if begin >= 0 else len(outlet.waiting)]
+            outlet.forget_half()
             self._later(_TIMER_SECONDS, lambda: self._open_outlet(outlet))
         elif self.publisher.refused in data:
             self.refusals.append(data[:200].decode(errors="replace"))
 
-    def _flush(self) -> None:
-        for outlet in self._outlets:
-            if outlet.waiting and outlet.sock is not None:
-                with contextlib.suppress(BlockingIOError, ConnectionError):
-                    del outlet.waiting[: outlet.sock.send(outlet.waiting)]
+    def _load(self, first: int, count: int) -> None:
+        """Make all that publishes these messages, so that sending them costs next to nothing."""
+        frames: list[list[bytes]] = [[] for _ in self._outlets]
+        for i in range(count):
+            channel = i % self.channels
+            before, after = self._parts[channel]
+            if COUNT in before:
+                self._counts[channel] += 1
+                before = before.replace(COUNT, b"%08d" % self._counts[channel])
+            frames[i % len(frames)].append(b"%b%08d%b" % (before, first + i, after))
+        for outlet, own in zip(self._outlets, frames, strict=True):
+            if own:
+                outlet.load(own)
 
     # -- the loop -----------------------------------------------------------------------
 
@@ -518,30 +555,23 @@ class Fleet:
         Returns:
             The numbers of the messages that were planned.
         """
-        first = len(self.planned)
         count = round(rate * seconds)
+        self._load(len(self.planned), count)
+        outlets = [(i, outlet, outlet.due_bytes) for i, outlet in enumerate(self._outlets)]
         start = time.perf_counter() + 0.01
-        self.planned.extend(start + i / rate for i in range(count))
-        sent = 0
-        parts, outlets = self._parts, self._outlets
-        counted = bool(parts) and COUNT in parts[0][0]
-        while sent < count:
-            due = min(count, int((time.perf_counter() - start) * rate) + 1)
-            while sent < due:
-                number = first + sent
-                channel = sent % self.channels
-                before, after = parts[channel]
-                if counted:
-                    self._counts[channel] += 1
-                    before = before.replace(COUNT, b"%08d" % self._counts[channel])
-                outlets[sent % len(outlets)].waiting += b"%b%08d%b" % (before, number, after)
-                sent += 1
-            self._flush()
-            if at and sent * 4 >= count:
+        numbers = self.plan(start, rate, seconds)
+        due = 0
+        while due < count:
+            due = max(0, min(count, math.floor((time.perf_counter() - start) * rate) + 1))
+            for i, outlet, left_bytes in outlets:
+                own = (due + len(outlets) - 1 - i) // len(outlets)
+                outlet.due_bytes = left_bytes + own * outlet.frame_bytes
+                outlet.flush()
+            if at and due * 4 >= count:
                 at()
                 at = None
             self._turn()
-        return range(first, first + count)
+        return numbers
 
     def plan(self, start: float, rate: float, seconds: float) -> range:
         """Take note of messages that another process will publish from ``start`` on."""
@@ -555,7 +585,8 @@ class Fleet:
         while not until():
             if time.perf_counter() > deadline:
                 return False
-            self._flush()
+            for outlet in self._outlets:
+                outlet.flush()
             self._turn(0.005)
         return True
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from bench.client import Fleet, Protocol
+from bench.client import Fleet, Outlet, Protocol
 
 MARKERS = [b"0000100000000", b"0000100000001", b"0000100000002"]
 STREAM = b"".join(b'~\x0e{"text": "step @%b@"}' % marker for marker in MARKERS)
@@ -46,3 +46,38 @@ def test_a_message_that_is_cut_anywhere_is_received_once(at):
         finally:
             fleet.close()
             thread.join()
+
+
+def taken(sock: socket.socket) -> bytes:
+    """Return all that has arrived."""
+    data = b""
+    with contextlib.suppress(BlockingIOError):
+        while more := sock.recv(65536):
+            data += more
+    return data
+
+
+def test_what_a_connection_does_not_take_is_sent_later_and_no_half_message_after_a_loss():
+    here, there = socket.socketpair()
+    with here, there:
+        for sock in (here, there):
+            sock.settimeout(0)
+        outlet = Outlet(here)
+        messages = [b"%06d" % number for number in range(100_000)]
+        outlet.load(messages)
+        outlet.due_bytes = 6 * len(messages)
+        outlet.flush()
+        arrived = taken(there)
+        assert 0 < len(arrived) < outlet.due_bytes, "more than the connection takes at once"
+        outlet.load([b"%06d" % 999_999])
+        outlet.due_bytes += 6
+        while outlet.sent_bytes < outlet.due_bytes:
+            outlet.flush()
+            arrived += taken(there)
+        assert arrived == b"".join(messages) + b"999999"
+
+        outlet.load([b"abcdef", b"ghijkl"])
+        outlet.due_bytes, outlet.sent_bytes = 12, 2
+        outlet.forget_half()
+        outlet.flush()
+        assert taken(there) == b"ghijkl"
