@@ -32,7 +32,6 @@ class Size:
 
     Attributes:
         repeats: How often all systems are run in turn.
-        long_repeats: In how many of these (c), (d) and the growth are run too.
         steady: Subscribers and channels of (a).
         rate: Messages a second of (a), (f) and the growth.
         seconds: Of each measured period.
@@ -48,7 +47,6 @@ class Size:
     """
 
     repeats: int = 5
-    long_repeats: int = 3
     steady: int = 500
     rate: float = 1000.0
     seconds: float = 2.0
@@ -66,7 +64,6 @@ class Size:
 FULL = Size()
 QUICK = Size(
     repeats=1,
-    long_repeats=1,
     seconds=0.6,
     broadcast=300,
     growth=(300,),
