@@ -20,6 +20,7 @@ PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 _LONGEST_NANOSECONDS = 120 * 10**9
 _DIGITS = 3
 _HELD_P99_MICROSECONDS = 1e6
+_HALVINGS = 2  # of the step at which (c) failed
 _SETTLE_SECONDS = 0.3
 _STATE_SECONDS = 1.5  # a page that polls each second sees the last message by then
 _WARM_SECONDS = 0.3
@@ -281,11 +282,14 @@ def highest_rate(running: Running, fleet: Fleet, size: Size, limit: float) -> di
     good, rate = 0.0, size.first_rate
     while rate <= limit and held(rate):
         good, rate = rate, rate * size.step
-    if good and rate <= limit:
+    bad = rate
+    for _ in range(_HALVINGS if good and rate <= limit else 0):
         fleet.wait(lambda: False, 1.0)  # let it work off what the failed step left
-        between = (good * rate) ** 0.5
+        between = (good * bad) ** 0.5
         if held(between):
             good = between
+        else:
+            bad = between
     fleet.disconnect()
     return {"messages_per_second": good, "steps": steps}
 

@@ -140,6 +140,11 @@ MISTAKES = {
         WEBDIS | {"webdis_listen_address": "lan"},
         "webdis_listen_address is 'lan'; allowed is an IPv4 address",
     ),
+    "webdis_threads": (
+        "webdis",
+        WEBDIS | {"webdis_threads": -1},
+        "webdis_threads is -1; allowed are 1 and more, or 0",
+    ),
     "webdis_max_subscribers": (
         "webdis",
         WEBDIS | {"webdis_max_subscribers": 0},
@@ -264,18 +269,28 @@ def test_mistake_is_refused_by_name_value_and_what_is_allowed(refusals, name):
 
 
 @pytest.mark.parametrize(
-    ("cores", "memory_mib", "jobs"), [(8, 1024, 2), (2, 16384, 2), (4, 400, 1)]
+    ("role", "name", "machine", "value"),
+    [
+        ("source_build", "_source_build_jobs", (8, 1024), 2),
+        ("source_build", "_source_build_jobs", (2, 16384), 2),
+        ("source_build", "_source_build_jobs", (4, 400), 1),
+        ("webdis", "_webdis_threads", (1, 1024), 1),
+        ("webdis", "_webdis_threads", (3, 1024), 2),
+        ("webdis", "_webdis_threads", (16, 1024), 4),
+    ],
 )
-def test_a_build_has_as_many_jobs_as_cores_and_memory_carry(tmp_path, cores, memory_mib, jobs):
-    shown = {"ansible.builtin.debug": {"var": "_source_build_jobs"}}
+def test_what_follows_from_cores_and_memory(tmp_path, role, name, machine, value):
+    cores, memory_mib = machine
     play = {
         "hosts": "localhost",
         "gather_facts": False,
-        "vars_files": [str(ROOT / "ansible/roles/source_build/vars/main.yml")],
+        "vars_files": [
+            str(ROOT / f"ansible/roles/{role}/{part}/main.yml") for part in ("defaults", "vars")
+        ],
         "vars": {"ansible_facts": {"processor_nproc": cores, "memtotal_mb": memory_mib}},
-        "tasks": [shown],
+        "tasks": [{"ansible.builtin.debug": {"var": name}}],
     }
     file = tmp_path / "playbook.yml"
     file.write_text(yaml.safe_dump([play]))
     answer = playbook(str(file))
-    assert re.search(rf'"_source_build_jobs": "?{jobs}"?$', answer.stdout, re.MULTILINE)
+    assert re.search(rf'"{name}": "?{value}"?$', answer.stdout, re.MULTILINE)
