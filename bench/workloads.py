@@ -20,7 +20,6 @@ PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 _LONGEST_NANOSECONDS = 120 * 10**9
 _DIGITS = 3
 _HELD_P99_MICROSECONDS = 1e6
-_HALVINGS = 2  # of the step at which (c) failed
 _SETTLE_SECONDS = 0.3
 _STATE_SECONDS = 1.5  # a page that polls each second sees the last message by then
 _WARM_SECONDS = 0.3
@@ -43,6 +42,7 @@ class Size:
         reconnect: Subscribers of (f).
         drain: Seconds that late messages are waited for.
         step: Factor between two rates of (c).
+        halvings: How often the step at which (c) failed is narrowed down.
         step_seconds: How long each rate of (c) is held.
         reconnect_seconds: How long (f) publishes.
     """
@@ -58,6 +58,7 @@ class Size:
     reconnect: int = 200
     drain: float = 3.0
     step: float = 1.4
+    halvings: int = 2
     step_seconds: float = 1.0
     reconnect_seconds: float = 3.0
 
@@ -283,7 +284,7 @@ def highest_rate(running: Running, fleet: Fleet, size: Size, limit: float) -> di
     while rate <= limit and held(rate):
         good, rate = rate, rate * size.step
     bad = rate
-    for _ in range(_HALVINGS if good and rate <= limit else 0):
+    for _ in range(size.halvings if good and rate <= limit else 0):
         fleet.wait(lambda: False, 1.0)  # let it work off what the failed step left
         between = (good * bad) ** 0.5
         if held(between):
