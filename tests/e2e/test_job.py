@@ -209,6 +209,8 @@ def test_killed_web_server_changes_nothing_for_job_and_page(page, demo):
 
 def test_cancel_that_does_not_get_through_says_so_and_can_be_repeated(page, context):
     start(page)
+    # Before its script runs, the button posts the form, and the browser shows its own error.
+    expect(page.locator("#state")).to_have_text("connected")
     context.route("**/cancel", lambda route: route.abort())
     page.get_by_role("button", name="Cancel").click()
     again = page.get_by_role("button", name="Cancel did not get through: try again")
