@@ -14,6 +14,7 @@ import pytest
 
 from demo_app import progress as module
 from demo_app.progress import (
+    MAX_MESSAGES,
     MAX_PAYLOAD_BYTES,
     CancelledError,
     EndedError,
@@ -181,8 +182,11 @@ def test_nothing_is_lost_while_redis_restarts(server, publisher_redis, channel):
         progress.message(str(count))
         count += 1
     restart.join()
-    assert texts(publisher_redis, channel) == [str(number) for number in range(count)]
-    assert sequence(publisher_redis, channel) == list(range(1, count + 1))
+    kept = texts(publisher_redis, channel)
+    # A slow restart leaves time for more messages than are kept.
+    assert len(kept) >= min(count, MAX_MESSAGES)
+    assert kept == [str(number) for number in range(count)][-len(kept) :]
+    assert sequence(publisher_redis, channel) == list(range(1, count + 1))[-len(kept) :]
 
 
 @pytest.mark.parametrize("ending", ["done", "failed", "cancelled"])
