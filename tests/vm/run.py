@@ -208,6 +208,18 @@ def make(label: str, *arguments: str) -> list[str]:
     )
 
 
+def pytest(label: str, arguments: str) -> None:
+    """Run tests in the copy, which give the emulated machine seven times as long."""
+    lines = run_logged(
+        label,
+        ["sh", "-c", f"cd {COPY} && exec .venv/bin/python -m pytest {arguments}"],
+        log="vm-pytest",
+        environment={**ENVIRONMENT, "SLOWER": "7"},
+    )
+    for line in lines[-3:]:
+        say(line)
+
+
 def vagrants_private_key() -> Path:
     """Return the private key that everybody has, with the rights that ssh wants."""
     folder = subprocess.run(
@@ -269,14 +281,7 @@ def whole() -> None:
     check(guest("id -un").strip() == "root", "the inventory's way in, ssh_config, works")
     for line in make("make status", "status"):
         say(line)
-    pytest = "pytest --timeout 3600 tests/server"
-    for line in run_logged(
-        "tests/server, the same as for the container",
-        ["sh", "-c", f"cd {COPY} && exec .venv/bin/python -m {pytest}"],
-        log="vm-pytest",
-        environment={**ENVIRONMENT, "SLOWER": "7"},
-    )[-3:]:
-        say(line)
+    pytest("tests/server, the same as for the container", "--timeout 3600 tests/server")
     make("make down", "down")
     check("stopped" in make("make status", "status")[-1], "it is stopped")
     make("make up", "up")
@@ -304,13 +309,7 @@ def whole_in_guest() -> None:
         "instance.json has provider, address and TLS",
     )
     run_logged("Chromium", ["tests/install.sh"], log="vm-install")
-    for line in run_logged(
-        "A browser of the host and the demo, over TLS",
-        ["sh", "-c", f"cd {COPY} && exec .venv/bin/python -m pytest -s tests/e2e/test_run.py"],
-        log="vm-pytest",
-        environment={**ENVIRONMENT, "SLOWER": "7"},
-    )[-3:]:
-        say(line)
+    pytest("A browser of the host and the demo, over TLS", "-s tests/e2e/test_run.py")
     run_logged(
         "vagrant up once more: nothing to do",
         ["vagrant", "up", "--provider", "libvirt", "--no-color"],
