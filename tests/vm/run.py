@@ -309,7 +309,8 @@ def whole_in_guest() -> None:
         "instance.json has provider, address and TLS",
     )
     run_logged("Chromium", ["tests/install.sh"], log="vm-install")
-    pytest("A browser of the host and the demo, over TLS", "-s tests/e2e/test_run.py")
+    # The others stop a service through .kit/ssh_config, which Ansible on the host writes.
+    pytest("A browser of the host and the demo, over TLS", "-s tests/e2e/test_run.py -k 'not away'")
     run_logged(
         "vagrant up once more: nothing to do",
         ["vagrant", "up", "--provider", "libvirt", "--no-color"],
