@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kit import container, instance, providers, scenarios, tls, verify
-from kit.checkout import KIT_DIR, NAME, PROVISIONED_FILE, SSH_CONFIG, read_instance
+from kit.checkout import HOST_ROOT, KIT_DIR, NAME, PROVISIONED_FILE, SSH_CONFIG, read_instance
 from kit.errors import KitError
 from kit.progress import Phases
 from kit.vagrant import LAN_FILE, Vagrant, machine_on_the_lan
@@ -62,10 +62,16 @@ def provision() -> None:
     )
 
 
-def local_inventory() -> None:
-    """Print the inventory of the machine that this runs on, where Ansible runs there too."""
-    lan = Path(LAN_FILE).read_text(encoding="utf-8")
-    machine = machine_on_the_lan(os.environ["PROVIDER"], lan, Path("/nonexistent"))
+def guest_inventory() -> None:
+    """Print the inventory of the virtual machine that this runs in, and its Ansible.
+
+    Writes what its host reaches it by, too, as ``up`` and ``provision`` do on the host.
+    """
+    PROVISIONED_FILE.unlink(missing_ok=True)
+    provider = os.environ["PROVIDER"]
+    key = HOST_ROOT / ".vagrant/machines/default" / provider / "private_key"  # as insert_key
+    machine = machine_on_the_lan(provider, Path(LAN_FILE).read_text(encoding="utf-8"), key)
+    instance.write_ssh_config(machine, HOST_ROOT / ".kit")
     connection = {
         "ansible_connection": "local",
         "kit_dir": str(KIT_DIR),
@@ -111,11 +117,11 @@ COMMANDS = {
     "create": create,
     "ensure": ensure,
     "provision": provision,
-    "local-inventory": local_inventory,
+    "guest-inventory": guest_inventory,
+    "guest-finish": instance.finish,
     "down": down,
     "destroy": destroy,
     "status": instance.status,
-    "summary": instance.summary,
     "journal": lambda: print(instance.journal()),
     "ip": ip,
     "ssh": ssh,

@@ -23,9 +23,13 @@ SSH_CONFIG = KIT_DIR / "ssh_config"
 SSH_KEY = KIT_DIR / "ssh" / "id_ed25519"
 CACHE_DIR = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "webdis-kit"
 
+# The checkout as the machine knows it whose people and programs use the instance: where
+# Ansible runs in the virtual machine, that is another one than this.
+HOST_ROOT = Path(os.environ.get("KIT_HOST_ROOT") or ROOT)
+
 # Two checkouts on one host must not collide, and one checkout must always find
 # its own instance again: everything is named after the checkout's path.
-CHECKOUT_ID = hashlib.sha256(f"{ROOT}#{INSTANCE}".rstrip("#").encode()).hexdigest()[:6]
+CHECKOUT_ID = hashlib.sha256(f"{HOST_ROOT}#{INSTANCE}".rstrip("#").encode()).hexdigest()[:6]
 NAME = f"kit-{CHECKOUT_ID}"
 BRIDGE = f"wk-{CHECKOUT_ID}"  # Linux allows 15 characters
 

@@ -27,6 +27,8 @@ from kit.errors import KitError
 from kit.progress import Phases, run_logged
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from kit.machine import Machine, Provider
 
 SSH_SECONDS = 60.0
@@ -74,7 +76,7 @@ def _machine(provider: Provider, phases: Phases) -> Machine:
 
 
 def _connect(provider: Provider, machine: Machine, tls_settings: tls.Settings | None) -> None:
-    _write_ssh_config(machine)
+    write_ssh_config(machine, KIT_DIR)
     _write_inventory(machine, tls.prepare(tls_settings, machine.address))
     _wait_for_ssh(provider)
 
@@ -118,14 +120,25 @@ def provision(
             hint="Run the same command again once the cause is mended: it goes on from there. "
             "docs/troubleshooting.md has the usual causes.",
         )
-    PROVISIONED_FILE.touch(mode=0o600)
-    summary()
+    finish()
     print("Seconds:   " + ", ".join(f"{k} {v:.1f}" for k, v in phases.seconds.items()))
     if any("changed=0" in line and line.startswith("server") for line in recap):
         print("Nothing had to be changed.")
 
 
-def _write_ssh_config(machine: Machine) -> None:
+def finish() -> None:
+    """Note that the playbook has run to its end, and print the summary."""
+    PROVISIONED_FILE.touch(mode=0o600)
+    summary()
+
+
+def write_ssh_config(machine: Machine, kit_dir: Path) -> None:
+    """Write ``.kit/ssh_config`` and the host keys to expect.
+
+    Args:
+        machine: The machine.
+        kit_dir: ``KIT_DIR`` as the machine knows it that ssh runs on.
+    """
     known_hosts = "".join(f"{machine.address} {key}\n" for key in machine.host_keys)
     write_private(KIT_DIR / "ssh" / "known_hosts", known_hosts)
     write_private(
@@ -135,7 +148,7 @@ def _write_ssh_config(machine: Machine) -> None:
         f"  User root\n"
         f'  IdentityFile "{machine.private_key}"\n'
         f"  IdentitiesOnly yes\n"
-        f'  UserKnownHostsFile "{KIT_DIR / "ssh" / "known_hosts"}"\n'
+        f'  UserKnownHostsFile "{kit_dir / "ssh" / "known_hosts"}"\n'
         f"  StrictHostKeyChecking yes\n"
         f"  LogLevel ERROR\n",
     )
@@ -236,7 +249,7 @@ def summary() -> None:
         ca = tls.CA_FILE.relative_to(ROOT)
         print(f"Trust:     {ca}, a CA that can vouch for this address alone.")
         print("           Chromium:  certutil -d sql:$HOME/.pki/nssdb -A -n webdis-kit -t C,, \\")
-        print(f"                        -i {tls.CA_FILE}    (package libnss3-tools)")
+        print(f"                        -i {ca}    (package libnss3-tools)")
         print("           Firefox:   Settings, Certificates, View, Authorities, Import")
         print(f"           curl:      --cacert {ca}")
         print(f"Pages of:  {' '.join(instance['origins'])} may connect (ORIGINS=)")

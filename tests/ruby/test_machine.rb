@@ -79,6 +79,33 @@ class TestMachine < Minitest::Test
     assert_equal "virtualbox", machine.provider(%w[halt])
   end
 
+  def test_what_the_guest_wrote_comes_to_the_host_without_its_downloads
+    guest = Dir.mktmpdir
+    FileUtils.mkdir_p(["#{guest}/.kit/secrets", "#{guest}/.kit/cache", "#{guest}/.kit/logs"])
+    ["instance.json", "secrets/redis_webdis", "cache/archive.tar.gz", "logs/log"].each do |name|
+      File.write("#{guest}/.kit/#{name}", name)
+    end
+    File.chmod(0o600, "#{guest}/.kit/secrets/redis_webdis")
+    FileUtils.mkdir_p("#{@root}/.kit")
+    File.write("#{@root}/.kit/instance.json", "an older one")
+    machine.fetch(Communicator.new, guest)
+    came = Dir.glob("**/*", base: "#{@root}/.kit").reject { |name| File.directory?("#{@root}/.kit/#{name}") }
+    assert_equal %w[instance.json secrets/redis_webdis], came.sort
+    assert_equal "instance.json", File.read("#{@root}/.kit/instance.json")
+    assert_equal 0o600, File.stat("#{@root}/.kit/secrets/redis_webdis").mode & 0o777
+    assert_raises(RuntimeError) { machine.fetch(Communicator.new, "#{guest}/gone") }
+  ensure
+    FileUtils.remove_entry(guest)
+  end
+
+  # What a machine's communicator does there, done here.
+  class Communicator
+    def sudo(command)
+      yield :stdout, IO.popen(["bash", "-c", command], err: File::NULL, &:read)
+      raise "it failed" unless $?.success?
+    end
+  end
+
   def test_ansible_runs_in_the_guest_on_windows
     assert_equal "guest", machine(os: "mingw32").ansible
     assert_equal "host", machine.ansible

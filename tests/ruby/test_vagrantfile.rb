@@ -69,6 +69,15 @@ class TestVagrantfile < Minitest::Test
     ENV["KIT_ANSIBLE"] = "guest"
     types = configuration.vm.provisioners.map { |one| [one.name, one.type] }
     assert_equal [[:lan, :shell], [:"control-node", :shell], [:server, :ansible_local], [:summary, :shell]], types
+    assert_empty configuration.trigger.after_triggers, "VirtualBox shares the folder"
+  end
+
+  def test_what_guest_ansible_wrote_is_fetched_where_the_folder_is_not_shared
+    ENV["KIT_ANSIBLE"] = "guest"
+    ARGV.replace(%w[status --provider libvirt]) # `up` would look for the bridge
+    triggers = configuration.trigger.after_triggers
+    assert_equal %i[up reload], triggers.map(&:command)
+    assert triggers.all?(&:ruby_block)
   end
 
   def test_a_wrong_value_stops_vagrant_with_one_sentence

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
+import yaml
 
 from kit import container, scenarios
 from kit.checkout import BRIDGE, KIT_DIR, ROOT
@@ -79,3 +83,37 @@ def test_changes_of_the_last_dry_run_are_counted(printed, changes):
     command = [sys.executable, "-c", "import sys; print(sys.argv[1])", "\n".join(printed)]
     lines = run_logged("A scenario", command, log="dry-run-test")
     assert scenarios.changes_of_last_dry_run(lines) == changes
+
+
+def test_ansible_in_the_virtual_machine_gives_its_host_a_way_in(tmp_path):
+    shutil.copytree(ROOT / "kit", tmp_path / "kit")
+    lan = {
+        "address": "192.168.178.50",
+        "bridge": "Intel(R) Ethernet",
+        "subnet": "192.168.178.0/24",
+        "host_keys": ["ssh-ed25519 AAAA"],
+        "other_subnets": ["10.0.2.0/24"],
+    }
+    (tmp_path / "lan.json").write_text(json.dumps(lan), encoding="utf-8")
+    (tmp_path / ".kit").mkdir()
+    (tmp_path / ".kit/provisioned").touch()
+    root = "C:/Users/Eve Doe/webdis-kit"
+    program = "import kit.__main__ as kit; kit.LAN_FILE = 'lan.json'; kit.guest_inventory()"
+    printed = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, "PROVIDER": "virtualbox", "KIT_HOST_ROOT": root},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    host = yaml.safe_load(printed)["all"]["children"]["redis_primary"]["hosts"]["server"]
+    assert host["ansible_connection"] == "local"
+    assert host["instance_name"] == "kit-" + hashlib.sha256(root.encode()).hexdigest()[:6]
+    options = (tmp_path / ".kit/ssh_config").read_text(encoding="utf-8")
+    assert "HostName 192.168.178.50\n" in options
+    assert f'IdentityFile "{root}/.vagrant/machines/default/virtualbox/private_key"\n' in options
+    assert f'UserKnownHostsFile "{root}/.kit/ssh/known_hosts"\n' in options
+    known_hosts = (tmp_path / ".kit/ssh/known_hosts").read_text(encoding="utf-8")
+    assert known_hosts == "192.168.178.50 ssh-ed25519 AAAA\n"
+    assert not (tmp_path / ".kit/provisioned").exists()

@@ -13,6 +13,6 @@ fi
 ln -sf /opt/webdis-kit/bin/ansible /opt/webdis-kit/bin/ansible-playbook /usr/local/bin/
 cd /vagrant
 mkdir -p .kit
-/opt/webdis-kit/bin/python -m kit local-inventory >/etc/webdis-kit/inventory.yml
+/opt/webdis-kit/bin/python -m kit guest-inventory >/etc/webdis-kit/inventory.yml
 # Ansible runs as whoever Vagrant logs in as. A folder shared by VirtualBox has no owners.
 chown -R "${SUDO_USER:-vagrant}:" .kit 2>/dev/null || true

@@ -44,6 +44,20 @@ module Kit
       provider == "virtualbox" ? {} : { type: "rsync", rsync__exclude: %w[.git/ .kit/ .venv/ node_modules/] }
     end
 
+    # Brings what Ansible in the machine wrote below .kit to this host: instance.json,
+    # ssh_config, secrets, the CA. Not its downloads.
+    def fetch(communicator, folder = "/vagrant")
+      archive = +"" # as text: the communicator takes what it reads for UTF-8
+      tar = "tar -C #{folder} --exclude=.kit/cache --exclude=.kit/logs -cz .kit"
+      communicator.sudo("set -o pipefail; #{tar} | base64") do |stream, data|
+        archive << data if stream == :stdout
+      end
+      IO.popen(["tar", "-C", @root, "-xz", "--no-same-owner"], "wb") { |unpack| unpack << archive.unpack1("m") }
+      return if $?.success?
+
+      raise Mistake, "What the machine wrote to #{folder}/.kit could not be unpacked here; `vagrant up` tries again."
+    end
+
     # Returns the Bridge for a provider after checking that the settings fit to it.
     def bridge(provider)
       bridge = @bridges.public_send(provider, settings["bridge"])
