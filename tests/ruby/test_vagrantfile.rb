@@ -76,8 +76,14 @@ class TestVagrantfile < Minitest::Test
     ENV["KIT_ANSIBLE"] = "guest"
     ARGV.replace(%w[status --provider libvirt]) # `up` would look for the bridge
     triggers = configuration.trigger.after_triggers
-    assert_equal %i[up reload], triggers.map(&:command)
+    assert_equal %i[up reload provision], triggers.map(&:command)
     assert triggers.all?(&:ruby_block)
+  end
+
+  def test_this_host_provisions_whenever_vagrant_would
+    triggers = configuration.trigger.after_triggers
+    assert_equal %i[up reload provision], triggers.map(&:command)
+    assert(triggers.all? { |trigger| trigger.run[:inline].end_with?("provision") })
   end
 
   def test_a_wrong_value_stops_vagrant_with_one_sentence

@@ -208,6 +208,20 @@ def make(label: str, *arguments: str) -> list[str]:
     )
 
 
+def vagrant(label: str, command: str, *, ansible: str) -> None:
+    """Run a command of Vagrant in the copy, as people do without make."""
+    run_logged(
+        label,
+        ["vagrant", command, "--no-color"],
+        log=f"vm-{command}",
+        environment={
+            **ENVIRONMENT,
+            "KIT_ANSIBLE": ansible,
+            "VAGRANT_DEFAULT_PROVIDER": "libvirt",
+        },
+    )
+
+
 def pytest(label: str, arguments: str) -> None:
     """Run tests in the copy, which give the emulated machine seven times as long."""
     lines = run_logged(
@@ -237,12 +251,7 @@ def vagrants_private_key() -> Path:
 def up(*, ansible: str) -> None:
     """`vagrant up` alone, watched from the LAN; then what the watcher and the host see."""
     with Watcher(LAN, vagrants_private_key(), LOG_DIR) as watcher:
-        run_logged(
-            "vagrant up, emulated: it boots for minutes",
-            ["vagrant", "up", "--provider", "libvirt", "--no-color"],
-            log="vm-up",
-            environment={**ENVIRONMENT, "KIT_ANSIBLE": ansible},
-        )
+        vagrant("vagrant up, emulated: it boots for minutes", "up", ansible=ansible)
         say("vagrant up ended well, with standard input closed")
         check(watcher.wait_until_tried(300), "SSH answers on the LAN")
     at_first_frame = watcher.log_at_first_frame or ""
@@ -282,6 +291,9 @@ def whole() -> None:
     for line in make("make status", "status"):
         say(line)
     pytest("tests/server, the same as for the container", "--timeout 3600 tests/server")
+    guest("systemctl stop webdis")
+    vagrant("vagrant provision", "provision", ansible="host")
+    check(guest("systemctl is-active webdis").split() == ["active"], "it provisions again")
     make("make down", "down")
     check("stopped" in make("make status", "status")[-1], "it is stopped")
     make("make up", "up")
@@ -312,12 +324,7 @@ def whole_in_guest() -> None:
     )
     run_logged("Chromium", ["tests/install.sh"], log="vm-install")
     pytest("A browser of the host and the demo, over TLS", "-s tests/e2e/test_run.py")
-    run_logged(
-        "vagrant up once more: nothing to do",
-        ["vagrant", "up", "--provider", "libvirt", "--no-color"],
-        log="vm-up-again",
-        environment={**ENVIRONMENT, "KIT_ANSIBLE": "guest"},
-    )
+    vagrant("vagrant up once more: nothing to do", "up", ansible="guest")
 
 
 def main() -> int:
