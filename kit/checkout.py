@@ -23,8 +23,8 @@ SSH_CONFIG = KIT_DIR / "ssh_config"
 SSH_KEY = KIT_DIR / "ssh" / "id_ed25519"
 CACHE_DIR = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "webdis-kit"
 
-# The checkout as the machine knows it whose people and programs use the instance: where
-# Ansible runs in the virtual machine, that is another one than this.
+# This checkout as the host knows it. Where Ansible runs in the virtual machine, ROOT is the
+# folder that the host shares with it.
 HOST_ROOT = Path(os.environ.get("KIT_HOST_ROOT") or ROOT)
 
 # Two checkouts on one host must not collide, and one checkout must always find
