@@ -193,7 +193,8 @@ class Reader:
         log = self._folder / f"background-{len(self._background)}.log"
         with log.open("w") as output:
             process = subprocess.Popen(
-                ["bash", "-c", self._here(command.text)],
+                # A run of the tests that was itself put into the background ignores Ctrl-C.
+                ["env", "--default-signal=INT", "bash", "-c", self._here(command.text)],
                 cwd=ROOT,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
