@@ -15,7 +15,7 @@ from kit import container, instance, providers, scenarios, tls, verify
 from kit.checkout import HOST_ROOT, KIT_DIR, NAME, PROVISIONED_FILE, SSH_CONFIG, read_instance
 from kit.errors import KitError
 from kit.progress import Phases
-from kit.vagrant import LAN_FILE, Vagrant, machine_on_the_lan
+from kit.vagrant import DATA_DIR, LAN_FILE, Vagrant, machine_on_the_lan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +69,7 @@ def guest_inventory() -> None:
     """
     PROVISIONED_FILE.unlink(missing_ok=True)
     provider = os.environ["PROVIDER"]
-    key = HOST_ROOT / ".vagrant/machines/default" / provider / "private_key"  # as insert_key
+    key = HOST_ROOT / DATA_DIR / provider / "private_key"  # where insert_key puts it
     machine = machine_on_the_lan(provider, Path(LAN_FILE).read_text(encoding="utf-8"), key)
     instance.write_ssh_config(machine, HOST_ROOT / ".kit")
     connection = {

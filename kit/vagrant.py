@@ -12,6 +12,7 @@ from kit.machine import Machine
 from kit.progress import run_logged
 
 LAN_FILE = "/etc/webdis-kit/lan.json"  # written by vagrant/guest/join_lan.py
+DATA_DIR = ".vagrant/machines/default"  # what Vagrant keeps in a checkout, by provider
 
 
 class Vagrant:
@@ -26,7 +27,7 @@ class Vagrant:
 
     def exists(self) -> bool:
         """Tell whether Vagrant has made a machine with this provider."""
-        return (ROOT / ".vagrant/machines/default" / self.name / "id").exists()
+        return (ROOT / DATA_DIR / self.name / "id").exists()
 
     def running(self) -> bool:
         """Tell whether the machine runs."""
