@@ -6,9 +6,10 @@ worker that does the jobs (`__main__.py`, `web.py`, `worker.py`).
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flask import Flask
+from flask import Blueprint, Flask
 from flask_bootstrap import Bootstrap5
 from flask_wtf import CSRFProtect
 
@@ -16,6 +17,9 @@ from demo_app import audit, config, connections, jobs, lessons, replay, security
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+# The files of the npm package webdis-progress; pages import them as they are.
+SUBSCRIBER_DIR = Path(__file__).parent.parent / "clients" / "javascript" / "src"
 
 
 def create_app(overrides: Mapping[str, object] | None = None) -> Flask:
@@ -40,4 +44,12 @@ def create_app(overrides: Mapping[str, object] | None = None) -> Flask:
     security.init_app(app)
     for blueprint in (lessons.blueprint, jobs.blueprint, audit.blueprint, replay.blueprint):
         app.register_blueprint(blueprint)
+    app.register_blueprint(
+        Blueprint(
+            "webdis_progress",
+            __name__,
+            static_folder=SUBSCRIBER_DIR,
+            static_url_path="/static/webdis-progress",
+        )
+    )
     return app

@@ -1,8 +1,8 @@
 /** What the pages share: a subscription as the template describes it, and words for people. */
 
-import { subscribe } from "./progress.js";
+import { subscribe } from "./webdis-progress/progress.js";
 
-/** @typedef {import("./progress.js").ProgressEvent} ProgressEvent */
+/** @typedef {import("./webdis-progress/progress.js").ProgressEvent} ProgressEvent */
 
 const words = {
   connecting: "connecting",

@@ -2,7 +2,7 @@
 
 import { announce, append, element, listen, show } from "./live.js";
 
-/** @typedef {import("./progress.js").ProgressEvent} ProgressEvent */
+/** @typedef {import("./webdis-progress/progress.js").ProgressEvent} ProgressEvent */
 
 const run = element("run");
 const bar = /** @type {HTMLProgressElement} */ (element("bar"));

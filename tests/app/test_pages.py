@@ -47,7 +47,9 @@ def test_there_are_no_other_posts(app):
     assert post_rules(app) == {"/test_msg", "/own", "/job/", "/audit/", "/job/<token>/cancel"}
 
 
-@pytest.mark.parametrize("path", ["/", "/test_msg", "/nowhere", "/static/progress.js"])
+@pytest.mark.parametrize(
+    "path", ["/", "/test_msg", "/nowhere", "/static/webdis-progress/progress.js"]
+)
 def test_every_answer_is_strict(app, client, path):
     with client.get(path) as answer:
         headers = answer.headers

@@ -20,7 +20,7 @@ def application(tmp_path, instance):
     """Start the example on a free port and return its address."""
     shutil.copytree(ROOT / "docs/examples", tmp_path, dirs_exist_ok=True)
     shutil.copy(ROOT / "demo_app/progress.py", tmp_path)
-    shutil.copy(ROOT / "demo_app/static/progress.js", tmp_path / "static")
+    shutil.copy(ROOT / "clients/javascript/src/progress.js", tmp_path / "static")
     port = free_port()
     entry = instance["redis"]
     password = quote((KIT_DIR / "secrets/redis_publisher").read_text().strip())

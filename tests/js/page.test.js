@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { afterEach, beforeEach, test } from "node:test";
 
-import { subscribe } from "../../demo_app/static/progress.js";
+import { subscribe } from "../../clients/javascript/src/progress.js";
 import { connected, listener, start, until } from "./server.js";
 
 const CHANNEL = "progress:1";

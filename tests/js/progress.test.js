@@ -6,7 +6,7 @@ import { once } from "node:events";
 import net from "node:net";
 import { test } from "node:test";
 
-import { subscribe } from "../../demo_app/static/progress.js";
+import { subscribe } from "../../clients/javascript/src/progress.js";
 import { connected, listener, range, start, until } from "./server.js";
 
 const CHANNEL = "progress:1";
@@ -476,7 +476,7 @@ test("several channels share one socket, which closes with the last", async (t) 
 
 test("nothing runs any more after the last subscription", async (t) => {
   const server = await start(t);
-  const module = new URL("../../demo_app/static/progress.js", import.meta.url);
+  const module = new URL("../../clients/javascript/src/progress.js", import.meta.url);
   const script = `
     import { subscribe } from "${module}";
     const done = { seq: 1, kind: "done" };

@@ -10,7 +10,7 @@ import { minify } from "terser";
 const MOST_BYTES = 5 * 1024;
 
 test("minified and gzipped it is at most 5 KiB, and imports nothing", async (t) => {
-  const source = await readFile(new URL("../../demo_app/static/progress.js", import.meta.url), "utf8");
+  const source = await readFile(new URL("../../clients/javascript/src/progress.js", import.meta.url), "utf8");
   const { code } = await minify(source, { module: true });
   const bytes = gzipSync(code, { level: 9 }).length;
   t.diagnostic(`${bytes} bytes`);
