@@ -107,7 +107,7 @@ screenshots: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## take the pictu
 	@tests/install.sh
 	@$(KIT) ensure
 	@.venv/bin/python -m pytest tests/e2e/test_tour.py -k accessible
-	cp test-results/lesson-[1-4]-light.png test-results/lesson-[1-4]-dark.png docs/images/
+	cp test-results/lesson-*-light.png test-results/lesson-*-dark.png docs/images/
 
 diagrams: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## draw the diagrams of docs/ again
 	@tests/install.sh

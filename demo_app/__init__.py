@@ -1,7 +1,7 @@
 """A Flask demo that shows the progress of slow work while it runs.
 
 `create_app` makes the web application. `python -m demo_app` runs it together with the
-worker that does the jobs (`__main__.py`, `web.py`, `worker.py`).
+worker that does the jobs (`server/`, `jobs/`). `lessons/` has the pages, one lesson a file.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from flask import Blueprint, Flask
 from flask_bootstrap import Bootstrap5
 from flask_wtf import CSRFProtect
 
-from demo_app import audit, config, connections, jobs, lessons, replay, security
+from demo_app import config, connections, lessons, replay, security
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +42,7 @@ def create_app(overrides: Mapping[str, object] | None = None) -> Flask:
     CSRFProtect(app)
     connections.init_app(app)
     security.init_app(app)
-    for blueprint in (lessons.blueprint, jobs.blueprint, audit.blueprint, replay.blueprint):
+    for blueprint in (*lessons.BLUEPRINTS, replay.blueprint):
         app.register_blueprint(blueprint)
     app.register_blueprint(
         Blueprint(

@@ -7,9 +7,8 @@ import secrets
 from flask import session
 
 TOKEN_BYTES = 16
-# The tutorial's first lesson: one identifier for everybody. Anyone who knows it
-# can listen; a channel for each user is the second lesson.
-LESSON_CHANNEL = "progress:666"
+# Lesson "shared": one identifier for everybody. Lesson "own" has one for each user.
+SHARED_CHANNEL = "progress:666"
 # What a session remembers; its cookie has to stay small.
 RUNS_KEPT = 20
 
@@ -51,6 +50,6 @@ def page_of(token: str) -> str | None:
 
 
 def may_replay(channel: str) -> bool:
-    """Is ``channel`` this session's, or the first lesson's, which is everybody's?"""
+    """Is ``channel`` this session's, or lesson "shared"'s, which is everybody's?"""
     tokens = [*session.get("runs", {}), *filter(None, [session.get("token")])]
-    return channel == LESSON_CHANNEL or channel in map(channel_of, tokens)
+    return channel == SHARED_CHANNEL or channel in map(channel_of, tokens)

@@ -12,7 +12,7 @@ from demo_app.progress import INTEGER_LIMIT, events_after
 if TYPE_CHECKING:
     from flask import Response
 
-blueprint = Blueprint("progress", __name__)
+blueprint = Blueprint("replay", __name__)
 
 
 @blueprint.get("/progress/<channel>/events")

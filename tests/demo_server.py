@@ -124,7 +124,7 @@ class Demo:
         def find():
             for child in children(self.process.pid):
                 with contextlib.suppress(FileNotFoundError):
-                    if f"demo_app.{module}\0" in Path(f"/proc/{child}/cmdline").read_text():
+                    if f".{module}\0" in Path(f"/proc/{child}/cmdline").read_text():
                         return child
             return None
 

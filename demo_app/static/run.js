@@ -1,4 +1,4 @@
-/** Lessons 3 and 4: keeps the page of a run up to date, from where the server has drawn it. */
+/** Lessons with a job: keeps the page of a run up to date, from where the server has drawn it. */
 
 import { announce, append, element, listen, show } from "./live.js";
 

@@ -66,7 +66,7 @@ def test_production_starts_with_a_secret_and_secure_cookies(kit_dir, monkeypatch
     app = create_app({"KIT_DIR": str(kit_dir)})
     assert app.secret_key == GOOD_SECRET
     client = app.test_client()
-    cookie = client.get("/own", base_url="https://demo.test").headers["Set-Cookie"]
+    cookie = client.get("/own/", base_url="https://demo.test").headers["Set-Cookie"]
     for flag in ("Secure", "HttpOnly", "SameSite=Lax"):
         assert flag in cookie
 

@@ -11,9 +11,9 @@ import time
 
 import pytest
 
-from demo_app import tasks
+from demo_app.jobs import tasks
+from demo_app.jobs.worker import HEARTBEAT_SECONDS
 from demo_app.progress import events_after
-from demo_app.worker import HEARTBEAT_SECONDS
 
 PATIENCE_SECONDS = 30  # of Progress
 

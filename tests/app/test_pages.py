@@ -7,7 +7,7 @@ import re
 import pytest
 
 from demo_app import channels
-from demo_app.lessons import STEPS
+from demo_app.lessons.shared import STEPS
 from demo_app.progress import Progress, events_after
 
 
@@ -27,12 +27,12 @@ def form(client, page, **fields):
 
 def test_start_page_leads_to_each_lesson(client):
     page = client.get("/").text
-    for path in ("/test_msg", "/own", "/job/", "/audit/"):
+    for path in ("/shared/", "/own/", "/job/", "/audit/"):
         assert f'href="{path}"' in page
         assert client.get(path).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/test_msg", "/own", "/job/", "/audit/", "/job/x/cancel"])
+@pytest.mark.parametrize("path", ["/shared/", "/own/", "/job/", "/audit/", "/job/x/cancel"])
 def test_each_post_needs_its_token(client, path):
     answer = client.post(path)
     assert answer.status_code == 400
@@ -44,11 +44,11 @@ def post_rules(app):
 
 
 def test_there_are_no_other_posts(app):
-    assert post_rules(app) == {"/test_msg", "/own", "/job/", "/audit/", "/job/<token>/cancel"}
+    assert post_rules(app) == {"/shared/", "/own/", "/job/", "/audit/", "/job/<token>/cancel"}
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/test_msg", "/nowhere", "/static/webdis-progress/progress.js"]
+    "path", ["/", "/shared/", "/nowhere", "/static/webdis-progress/progress.js"]
 )
 def test_every_answer_is_strict(app, client, path):
     with client.get(path) as answer:
@@ -63,19 +63,19 @@ def test_every_answer_is_strict(app, client, path):
 
 
 def test_no_page_has_inline_scripts_or_styles(client):
-    for path in ("/", "/test_msg", "/own", "/job/", "/audit/", "/nowhere"):
+    for path in ("/", "/shared/", "/own/", "/job/", "/audit/", "/nowhere"):
         page = client.get(path).text
         assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", page)
 
 
-def test_first_lesson_is_everybodys(app, publisher_redis):
-    pages = [app.test_client().get("/test_msg").text for _ in range(2)]
+def test_lesson_shared_is_everybodys(app, publisher_redis):
+    pages = [app.test_client().get("/shared/").text for _ in range(2)]
     assert {attribute(page, "channel") for page in pages} == {"progress:666"}
     after = int(attribute(pages[0], "after"))
     client = app.test_client()
-    answer = client.post("/test_msg", data=form(client, "/test_msg"))
+    answer = client.post("/shared/", data=form(client, "/shared/"))
     assert "The function has finished" in answer.text
-    texts = [e["text"] for e in events_after(publisher_redis, channels.LESSON_CHANNEL, after)]
+    texts = [e["text"] for e in events_after(publisher_redis, channels.SHARED_CHANNEL, after)]
     assert texts == list(STEPS)
     replayed = app.test_client().get(f"/progress/progress:666/events?after={after}").json
     assert [event["text"] for event in replayed] == list(STEPS)
@@ -83,11 +83,11 @@ def test_first_lesson_is_everybodys(app, publisher_redis):
 
 def test_each_session_has_a_channel_that_the_other_may_not_replay(app):
     alice, bob = app.test_client(), app.test_client()
-    channel_of = {client: attribute(client.get("/own").text, "channel") for client in (alice, bob)}
+    channel_of = {client: attribute(client.get("/own/").text, "channel") for client in (alice, bob)}
     assert channel_of[alice] != channel_of[bob]
     assert re.fullmatch(r"progress:[0-9a-f]{32}", channel_of[alice])
-    assert attribute(alice.get("/own").text, "channel") == channel_of[alice]
-    alice.post("/own", data=form(alice, "/own"))
+    assert attribute(alice.get("/own/").text, "channel") == channel_of[alice]
+    alice.post("/own/", data=form(alice, "/own/"))
     replay = f"/progress/{channel_of[alice]}/events"
     assert [event["text"] for event in alice.get(replay).json] == list(STEPS)
     assert bob.get(replay).status_code == 404
@@ -99,7 +99,7 @@ def test_each_session_has_a_channel_that_the_other_may_not_replay(app):
 
 def test_a_forged_session_owns_nothing(app):
     alice, mallory = app.test_client(), app.test_client()
-    channel = attribute(alice.get("/own").text, "channel")
+    channel = attribute(alice.get("/own/").text, "channel")
     name = app.config["SESSION_COOKIE_NAME"]
     body = alice.get_cookie(name).value.rpartition(".")[0]
     mallory.set_cookie(name, f"{body}.AAAAAAAAAAAAAAAAAAAAAAAAAAA")
@@ -144,7 +144,7 @@ def test_replay_takes_whole_numbers_alone(client, after):
 
 def test_replay_is_bounded_and_kept_nowhere(app, publisher_redis):
     client = app.test_client()
-    channel = attribute(client.get("/own").text, "channel")
+    channel = attribute(client.get("/own/").text, "channel")
     progress = Progress(publisher_redis, channel)
     for number in range(1, 1202):
         progress.message(str(number))
@@ -173,7 +173,7 @@ def test_an_unknown_ending_is_refused_with_the_known(client):
 
 
 def test_a_full_queue_says_so(app, monkeypatch):
-    monkeypatch.setattr("demo_app.queueing.MOST_WAITING", 2)
+    monkeypatch.setattr("demo_app.jobs.queue.MOST_WAITING", 2)
     client = app.test_client()
     codes = [client.post("/job/", data=form(client, "/job/")).status_code for _ in range(3)]
     assert codes == [303, 303, 503]
@@ -183,7 +183,7 @@ def test_redis_away_is_a_page_with_one_sentence(app):
     for connection in app.extensions["redis"].values():
         connection.connection_pool.connection_kwargs["port"] = 1
         connection.set_retry(None)
-    answer = app.test_client().get("/own")
+    answer = app.test_client().get("/own/")
     assert answer.status_code == 503
     assert "does not answer" in answer.text
     assert "Traceback" not in answer.text

@@ -1,4 +1,4 @@
-"""Lesson 3 in a real browser: whatever happens to page, link or process, the page tells."""
+"""Lesson "job" in a real browser: whatever happens to page, link or process, the page tells."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_failure_on_demand_is_told_for_people(page):
 def test_killed_worker_is_a_failure_and_not_silence(page, demo):
     start(page)
     expect_percent_above(page, 0)
-    demo.kill("demo_app.worker")
+    demo.kill("demo_app.jobs.worker")
     expect_end(page, "failed")
     expect(page.locator("#text")).to_have_text(
         "It failed because its worker was stopped. Start it again."
@@ -198,7 +198,7 @@ def test_killed_worker_is_a_failure_and_not_silence(page, demo):
 def test_killed_web_server_changes_nothing_for_job_and_page(page, demo):
     start(page)
     expect_percent_above(page, 0)
-    demo.kill("demo_app.web")
+    demo.kill("demo_app.server.web")
     before = percent(page)
     expect_percent_above(page, before)
     page.reload()

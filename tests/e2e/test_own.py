@@ -1,4 +1,4 @@
-"""Lesson 2 in a real browser: a channel for each user, and every message of it."""
+"""Lesson "own" in a real browser: a channel for each user, and every message of it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sys
 
 from playwright.sync_api import expect
 
-from demo_app.lessons import STEPS
+from demo_app.lessons.shared import STEPS
 from demo_app.progress import Progress
 from kit.checkout import ROOT
 
-PAGE = "/own"
+PAGE = "/own/"
 # What one of two processes does.
 PUBLISH = """
 import sys

@@ -1,4 +1,4 @@
-"""Lessons 1 and 2 in a real browser: the messages appear, in order, whatever is away meanwhile."""
+"""Lessons "shared" and "own" in a real browser: messages appear, in order, whatever is away."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 
 from playwright.sync_api import expect
 
-from demo_app.lessons import STEPS
+from demo_app.lessons.shared import STEPS
 from demo_app.progress import Progress
 
-PAGE = "/test_msg"
+PAGE = "/shared/"
 
 
 def test_three_messages_appear_in_order_before_the_page_changes(page):

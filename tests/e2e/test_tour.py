@@ -8,7 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from demo_app.lessons import STEPS
+from demo_app.lessons.shared import STEPS
 from demo_app.progress import Progress
 
 MOST_PICTURE_BYTES = 100 * 1024
@@ -20,7 +20,7 @@ def tour(page):
     """Go to each page, name by name, as it looks with something on it."""
     page.goto("/")
     yield "start"
-    for name, path in (("lesson-1", "/test_msg"), ("lesson-2", "/own")):
+    for name, path in (("lesson-shared", "/shared/"), ("lesson-own", "/own/")):
         page.goto(path)
         expect(page.locator("#state")).to_have_text("connected")
         tab = page.context.new_page()
@@ -38,7 +38,7 @@ def tour(page):
     page.get_by_role("button", name="Start").click()
     expect(page.locator("#eta")).to_have_text(re.compile("left"))
     expect(page.locator("#percent")).to_have_text(re.compile("[3-9]. %"))
-    yield "lesson-3"
+    yield "lesson-job"
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("#status")).to_have_text("cancelled")
     yield "job-cancelled"
@@ -52,7 +52,7 @@ def tour(page):
     page.get_by_role("button", name="Start").click()
     expect(page.locator("#status")).to_have_text("done", timeout=60_000)
     expect(page.get_by_role("table")).to_be_visible()
-    yield "lesson-4"
+    yield "lesson-audit"
     page.goto("/job/0123")
     expect(page.locator("h1")).to_have_text("Not Found")
     yield "not-found"
@@ -83,7 +83,7 @@ def test_the_theme_follows_the_system(page):
 
 
 def test_a_screen_reader_is_not_flooded(page, publisher_redis):
-    page.goto("/own")
+    page.goto("/own/")
     expect(page.locator("#state")).to_have_text("connected")
     page.evaluate(
         """() => {
@@ -107,7 +107,7 @@ def test_a_screen_reader_is_not_flooded(page, publisher_redis):
 
 
 def test_the_newest_message_is_in_view_unless_the_reader_has_scrolled(page, publisher_redis):
-    page.goto("/own")
+    page.goto("/own/")
     expect(page.locator("#state")).to_have_text("connected")
     messages = page.locator("#messages")
     progress = Progress(publisher_redis, messages.get_attribute("data-channel"))

@@ -151,7 +151,7 @@ class Scene:
         # Of the publisher; a fault may set it before it strikes.
         self.environment: dict[str, str] = {}
         self.demo: Demo | None = None
-        # What is looked at: the first lesson, or the page of a job that runs meanwhile.
+        # What is looked at: lesson "shared", or the page of a job that runs meanwhile.
         self.job = False
         self.channel = ""
         # Until when a strike kept the page from being live, where nothing else tells.
@@ -233,7 +233,7 @@ class Scene:
             self.page.goto(f"{self.demo.url}/job/")
             self.page.get_by_role("button", name="Start").click()
         else:
-            self.page.goto(f"{self.demo.url}/test_msg")
+            self.page.goto(f"{self.demo.url}/shared/")
         self.page.locator("#state", has_text=re.compile("^connected$")).wait_for()
         self.channel = self.page.locator("[data-channel]").get_attribute("data-channel")
 

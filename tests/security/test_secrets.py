@@ -162,6 +162,6 @@ def test_not_in_git(secrets):
 def test_not_in_instance_json_and_the_page(secrets):
     assert leaks(secrets, INSTANCE_FILE.read_text()) == []
     client = create_app().test_client()
-    page = client.get("/test_msg")
+    page = client.get("/shared/")
     assert page.status_code == 200
     assert leaks(secrets, page.text + str(page.headers)) == []

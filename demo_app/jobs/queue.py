@@ -29,7 +29,7 @@ class QueueFullError(Exception):
     """So many jobs wait already that another one would not be done soon."""
 
 
-def queue() -> Queue:
+def current() -> Queue:
     """Return the queue; its jobs are JSON, so that nothing in Redis can be code."""
     name = str(current_app.config["QUEUE"])
     return Queue(name, connection=connections.jobs(), serializer=JSONSerializer)
@@ -46,7 +46,7 @@ def enqueue(
     """Put a run into the queue.
 
     Args:
-        work: A function of `demo_app.tasks` that takes the token and ``options``.
+        work: A function of `demo_app.jobs.tasks` that takes the token and ``options``.
         token: Of the run.
         timeout_seconds: After which the work is stopped and has failed.
         options: What JSON can carry.
@@ -54,7 +54,7 @@ def enqueue(
     Raises:
         QueueFullError: Too many wait already.
     """
-    waiting = queue()
+    waiting = current()
     if waiting.count >= MOST_WAITING:
         raise QueueFullError(f"{MOST_WAITING} jobs are waiting already; try again later.")
     waiting.enqueue(
@@ -66,13 +66,13 @@ def enqueue(
         result_ttl=EXPIRY_SECONDS,
         failure_ttl=EXPIRY_SECONDS,
         description=work.__name__,  # without the token
-        on_failure=Callback("demo_app.tasks.report_failure"),
+        on_failure=Callback("demo_app.jobs.tasks.report_failure"),
     )
 
 
 def find(token: str) -> Job | None:
     """Return a run's job, unless it has expired."""
-    return queue().fetch_job(job_id(token))
+    return current().fetch_job(job_id(token))
 
 
 def result(token: str) -> Any:  # noqa: ANN401  # as the work left it
@@ -93,7 +93,7 @@ def cancel(token: str) -> None:
     progress = Progress(connections.publisher(), channels.channel_of(token))
     progress.request_cancel()
     # Whoever takes it out of the queue, this or a worker, has to end its stream.
-    waiting = queue()
+    waiting = current()
     if waiting.connection.lrem(waiting.key, 1, job_id(token)):
         progress.cancelled("Cancelled before it began")
         if job := find(token):

@@ -1,4 +1,4 @@
-"""``python -m demo_app.worker NAME PARENT``: takes jobs from the queue, one after the other.
+"""``python -m demo_app.jobs.worker NAME PARENT``: takes jobs from the queue, one after the other.
 
 Each job runs in a process of its own, forked by RQ. `fail_jobs_of` ends the streams of
 those whose worker was killed.
@@ -19,8 +19,9 @@ from redis.retry import Retry
 from rq import Worker
 from rq.serializers import JSONSerializer
 
-from demo_app import connections, create_app, queueing, tasks
-from demo_app.parents import end_with_parent
+from demo_app import connections, create_app
+from demo_app.jobs import queue, tasks
+from demo_app.server.parents import end_with_parent
 
 if TYPE_CHECKING:
     from rq import Queue
@@ -51,7 +52,7 @@ class DemoWorker(Worker):
 
 def _make(name: str) -> DemoWorker:
     worker = DemoWorker(
-        [queueing.queue()],
+        [queue.current()],
         name=name,
         connection=connections.jobs(),
         serializer=JSONSerializer,
@@ -67,7 +68,7 @@ def _make(name: str) -> DemoWorker:
 
 def dead_workers() -> list[str]:
     """Return the names of the queue's workers on this host whose process is gone."""
-    workers = DemoWorker.all(queue=queueing.queue(), serializer=JSONSerializer)
+    workers = DemoWorker.all(queue=queue.current(), serializer=JSONSerializer)
     here = [worker for worker in workers if worker.hostname == socket.gethostname()]
     return [worker.name for worker in here if worker.pid and not _runs(worker.pid)]
 
@@ -90,13 +91,13 @@ def fail_jobs_of(dead: str) -> None:
         dead: Its name.
     """
     worker = _make(dead)
-    queue = queueing.queue()
-    for job_id in queue.started_job_registry.get_job_ids(cleanup=False):
-        job = queue.fetch_job(job_id)
+    jobs = queue.current()
+    for job_id in jobs.started_job_registry.get_job_ids(cleanup=False):
+        job = jobs.fetch_job(job_id)
         if job is None or job.worker_name != dead:
             continue
         for worker.execution in job.get_executions():
-            worker.handle_job_failure(job, queue, exc_string="Its worker was killed.")
+            worker.handle_job_failure(job, jobs, exc_string="Its worker was killed.")
             worker.log.warning("Job %s has lost its worker %s", job.id, dead)
     worker.register_death()  # type: ignore[no-untyped-call]  # RQ has not typed it
 

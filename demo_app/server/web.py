@@ -1,4 +1,4 @@
-"""``python -m demo_app.web FD PARENT``: the web server, on a socket that its parent listens on.
+"""``python -m demo_app.server.web FD PARENT``: the web server, on its parent's socket.
 
 The socket stays when this process is replaced: requests wait meanwhile, none is refused.
 """
@@ -12,7 +12,7 @@ import sys
 import waitress
 
 from demo_app import create_app
-from demo_app.parents import end_with_parent
+from demo_app.server.parents import end_with_parent
 
 THREADS = 16  # a request of the first lessons holds one for as long as its work takes
 

@@ -1,4 +1,4 @@
-"""The third lesson: a job that outlives its request, with percent, ETA and cancel."""
+"""Lesson "job": work that outlives its request, with percent, ETA and cancel."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, abort, current_app, redirect, render_template, request, url_for
 
-from demo_app import channels, queueing, runs, tasks
+from demo_app import channels
+from demo_app.jobs import page, queue, tasks
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response
 
-blueprint = Blueprint("jobs", __name__, url_prefix="/job")
+blueprint = Blueprint("job", __name__, url_prefix="/job")
 
-PAGE = "jobs.show"
+PAGE = "job.show"
 TIMEOUT_SHOWN_SECONDS = 3
 ENDINGS = {
     "done": "succeeds",
@@ -37,14 +38,14 @@ def start() -> Response:
     token = channels.new_run(PAGE)
     seconds = current_app.config["JOB_TIMEOUT_SECONDS"]
     try:
-        queueing.enqueue(
+        queue.enqueue(
             tasks.count,
             token,
             timeout_seconds=TIMEOUT_SHOWN_SECONDS if ending == "timeout" else seconds,
             steps=current_app.config["JOB_STEPS"],
             ending=ending,
         )
-    except queueing.QueueFullError as error:
+    except queue.QueueFullError as error:
         abort(503, str(error))
     return redirect(url_for(".show", token=token), 303)
 
@@ -52,14 +53,14 @@ def start() -> Response:
 @blueprint.get("/<token>")
 def show(token: str) -> str:
     """Show how far a job is."""
-    return runs.page(token, PAGE, "job.html")
+    return page.render(token, PAGE, "job.html")
 
 
 @blueprint.post("/<token>/cancel")
 def cancel(token: str) -> Response:
     """Stop a run of this session, of whatever kind."""
-    page = channels.page_of(token)
-    if page is None:
+    endpoint = channels.page_of(token)
+    if endpoint is None:
         abort(404, "There is no such run, or it is somebody else's.")
-    queueing.cancel(token)
-    return redirect(url_for(page, token=token), 303)
+    queue.cancel(token)
+    return redirect(url_for(endpoint, token=token), 303)

@@ -1,4 +1,4 @@
-/** Lessons 1 and 2: the messages of a function that runs while the page waits for its answer. */
+/** Lessons "shared" and "own": the messages of a function that runs while the page waits for its answer. */
 
 import { announce, element, listen, show } from "./live.js";
 

@@ -10,7 +10,8 @@ from flask import current_app
 from rq.exceptions import AbandonedJobError
 from rq.timeouts import JobTimeoutException
 
-from demo_app import channels, connections, ports, queueing
+from demo_app import channels, connections
+from demo_app.jobs import ports, queue
 from demo_app.progress import EndedError, Progress, ProgressError
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def audit(token: str) -> None:
             rows.append(row)
             progress.update(len(rows), f"{row['port']} {row['service']}: {row['finding']}")
             progress.raise_if_cancelled()
-        queueing.leave_result(sorted(rows, key=lambda row: row["port"]))
+        queue.leave_result(sorted(rows, key=lambda row: row["port"]))
         progress.done(ports.verdict(rows))
 
 

@@ -1,4 +1,4 @@
-"""The fourth lesson: do the instance's ports answer as the firewall's rules say?"""
+"""Lesson "audit": do the instance's ports answer as the firewall's rules say?"""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, abort, current_app, redirect, render_template, url_for
 
-from demo_app import channels, queueing, runs, tasks
+from demo_app import channels
+from demo_app.jobs import page, queue, tasks
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response
@@ -32,8 +33,8 @@ def start() -> Response:
     """Put an audit into the queue; it takes nothing from the request."""
     token = channels.new_run(PAGE)
     try:
-        queueing.enqueue(tasks.audit, token, timeout_seconds=TIMEOUT_SECONDS)
-    except queueing.QueueFullError as error:
+        queue.enqueue(tasks.audit, token, timeout_seconds=TIMEOUT_SECONDS)
+    except queue.QueueFullError as error:
         abort(503, str(error))
     return redirect(url_for(".show", token=token), 303)
 
@@ -41,7 +42,7 @@ def start() -> Response:
 @blueprint.get("/<token>")
 def show(token: str) -> str:
     """Show how far an audit is, and its result once there is one."""
-    return runs.page(token, PAGE, "audit.html", rows=queueing.result(token))
+    return page.render(token, PAGE, "audit.html", rows=queue.result(token))
 
 
 @blueprint.get("/<token>/result")
@@ -49,4 +50,4 @@ def result(token: str) -> str:
     """Return the table alone, for the page that has seen the audit end."""
     if channels.page_of(token) != PAGE:
         abort(404, "There is no such audit, or it is somebody else's.")
-    return render_template("audit_result.html", rows=queueing.result(token))
+    return render_template("audit_result.html", rows=queue.result(token))

@@ -1,4 +1,4 @@
-"""How far a run is, for the page that shows it: also for a browser without JavaScript."""
+"""The page of a run: how far it is, also for a browser without JavaScript."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 from flask import abort, render_template
 
-from demo_app import channels, connections, queueing
+from demo_app import channels, connections
+from demo_app.jobs import queue
 from demo_app.progress import TERMINAL, last_events
 
 # Earlier ones are left out of the page as it is first shown.
@@ -61,7 +62,7 @@ def look_up(token: str) -> Run:
     return Run(token, events, last["epoch"], state, percent)
 
 
-def page(token: str, endpoint: str, template: str, **context: object) -> str:
+def render(token: str, endpoint: str, template: str, **context: object) -> str:
     """Return the page of a run, for its owner.
 
     Args:
@@ -73,6 +74,6 @@ def page(token: str, endpoint: str, template: str, **context: object) -> str:
     if channels.page_of(token) != endpoint:
         abort(404, "There is no such run, or it is somebody else's.")
     run = look_up(token)
-    if run.state == "waiting" and queueing.find(token) is None:
+    if run.state == "waiting" and queue.find(token) is None:
         abort(404, "This run was too long ago: nothing is known of it any more.")
     return render_template(template, run=run, **context)

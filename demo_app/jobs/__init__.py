@@ -1,0 +1,1 @@
+"""Background jobs: queue, what is done, who does it, and the page that shows how far it is."""

@@ -1,0 +1,16 @@
+"""The lessons, one a file, in the order in which they are meant to be read.
+
+A lesson has one name: that of its file, its blueprint, its address and its pictures.
+"""
+
+from __future__ import annotations
+
+from demo_app.lessons import audit, job, own, shared, start
+
+BLUEPRINTS = (
+    start.blueprint,
+    shared.blueprint,
+    own.blueprint,
+    job.blueprint,
+    audit.blueprint,
+)

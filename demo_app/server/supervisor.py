@@ -1,0 +1,175 @@
+"""``python -m demo_app``: the web server and its workers, each started again if it dies."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from redis.exceptions import RedisError
+
+from demo_app import create_app
+from demo_app.config import ConfigurationError
+from demo_app.jobs import worker
+from demo_app.progress import ProgressError
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+# What dies sooner after its start is not started again at once.
+SHORT_LIFE_SECONDS = 5.0
+RESTART_SECONDS = 2.0
+# How long after Ctrl-C the work at hand may take, and then how long its end may take.
+GRACE_SECONDS = 3.0
+
+
+class Child:
+    """A process of the demo.
+
+    Args:
+        module: Run by ``python -m`` with ``argument`` and this process's id.
+        argument: Its first argument.
+        descriptors: Files that it inherits.
+    """
+
+    def __init__(self, module: str, argument: str, *descriptors: int) -> None:
+        self.module = module
+        self.argument = argument
+        self.descriptors = descriptors
+        command = [sys.executable, "-m", module, argument, str(os.getpid())]
+        self.process = subprocess.Popen(command, pass_fds=descriptors)
+        self.started_at = time.monotonic()
+        print(f"{module}: process {self.process.pid}", flush=True)
+
+
+class Supervisor:
+    """Keeps a web server and workers running.
+
+    Args:
+        app: For what a worker that was killed leaves behind.
+        listener: The web server's socket, which outlives it.
+    """
+
+    def __init__(self, app: Flask, listener: socket.socket) -> None:
+        self._app = app
+        self._listener = listener
+        self._children: list[Child] = []
+        self._dead: set[str] = set()  # names of workers whose jobs have to be ended
+
+    def run(self) -> None:
+        """Start everything; return only by an exception, such as Ctrl-C."""
+        self._find_lost_jobs()
+        self._start_web()
+        for _ in range(self._app.config["WORKERS"]):
+            self._start_worker()
+        while True:
+            self._end_lost_jobs()
+            if self._dead:  # Redis is away, too: try again soon
+                time.sleep(RESTART_SECONDS)
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            else:
+                pid, status = os.wait()
+            for child in [child for child in self._children if child.process.pid == pid]:
+                self._start_again(child, status)
+
+    def _start_web(self) -> None:
+        descriptor = self._listener.fileno()
+        self._children.append(Child("demo_app.server.web", str(descriptor), descriptor))
+
+    def _start_worker(self) -> None:
+        # Never the same name again: in Redis the dead one's stays for a while.
+        name = f"{socket.gethostname()}-{secrets.token_hex(4)}"
+        self._children.append(Child("demo_app.jobs.worker", name))
+
+    def _start_again(self, child: Child, status: int) -> None:
+        self._children.remove(child)
+        child.process.returncode = os.waitstatus_to_exitcode(status)
+        print(f"{child.module} has ended ({child.process.returncode}).", file=sys.stderr)
+        if time.monotonic() - child.started_at < SHORT_LIFE_SECONDS:
+            time.sleep(RESTART_SECONDS)
+        if child.module == "demo_app.server.web":
+            self._start_web()
+        else:
+            self._dead.add(child.argument)
+            self._start_worker()
+
+    def _find_lost_jobs(self) -> None:
+        # When this process was killed with all of its own, nobody has ended their jobs.
+        with self._app.app_context(), contextlib.suppress(RedisError):
+            self._dead.update(worker.dead_workers())
+
+    def _end_lost_jobs(self) -> None:
+        for name in list(self._dead):
+            try:
+                with self._app.app_context():
+                    worker.fail_jobs_of(name)
+            except (RedisError, ProgressError) as error:
+                print(f"The jobs of worker {name} wait for Redis: {error}", file=sys.stderr)
+            else:
+                self._dead.remove(name)
+
+    def stop(self) -> None:
+        """End everything; a job that takes too long for that has failed."""
+        for _ in range(2):  # a worker lets its job finish first; asked again, it does not
+            for child in self._children:
+                child.process.terminate()
+            deadline = time.monotonic() + GRACE_SECONDS
+            for child in self._children:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.process.wait(max(0.0, deadline - time.monotonic()))
+        for child in self._children:
+            child.process.kill()
+            child.process.wait()
+            if child.module == "demo_app.jobs.worker":
+                self._dead.add(child.argument)
+        self._end_lost_jobs()
+
+
+def _owner(port: int) -> str:
+    """Return who listens on ``port``, in words, as far as ``ss`` may tell."""
+    if not shutil.which("ss"):
+        return ""
+    command = ["ss", "-Hltnp", f"sport = :{port}"]
+    listeners = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    found = re.search(r'users:\(\("([^"]+)",pid=(\d+)', listeners)
+    return f" by {found[1]} (process {found[2]})" if found else ""
+
+
+def _fail(sentence: object, exit_code: int = 1) -> int:
+    print(sentence, file=sys.stderr)
+    return exit_code
+
+
+def main() -> int:
+    """Run the demo until SIGTERM or Ctrl-C; return the exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        app = create_app()
+    except ConfigurationError as error:
+        return _fail(error)
+    host, port = app.config["HOST"], app.config["PORT"]
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=128)
+    except OSError as error:
+        return _fail(
+            f"{host}:{port} cannot be used: {error.strerror}{_owner(port)}. "
+            f"Choose another with HOST= or PORT=. See docs/troubleshooting.md#port-taken."
+        )
+    supervisor = Supervisor(app, listener)
+    try:
+        print(f"Demo on http://{host}:{port}/, stop with Ctrl-C", flush=True)
+        supervisor.run()
+    except KeyboardInterrupt:
+        print("Stopping.", flush=True)
+    finally:
+        supervisor.stop()
+    return 0
