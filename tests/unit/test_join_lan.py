@@ -70,6 +70,27 @@ def test_network_unit_is_dhcp_or_the_fixed_address():
     assert f"MACAddress={LAN_MAC}" in fixed
 
 
+def test_nothing_waits_for_the_lan_and_the_router_knows_the_card():
+    unit = join_lan.network_unit(LAN_MAC, "dhcp")
+    assert "[Link]\nRequiredForOnline=no\n" in unit
+    assert "[DHCPv4]\nClientIdentifier=mac\n" in unit
+
+
+def test_a_card_that_was_on_the_lan_with_open_doors_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(join_lan, "run", lambda *_: json.dumps([NAT, LAN]))
+    monkeypatch.setattr(join_lan, "SSHD_FILE", tmp_path / "sshd.conf")
+    with pytest.raises(join_lan.LanError, match=r"br0 already has 192.168.178.50/24"):
+        join_lan.refuse_if_it_was_open(LAN_MAC, "br0")
+    join_lan.SSHD_FILE.touch()  # shut before: it has its address from us
+    join_lan.refuse_if_it_was_open(LAN_MAC, "br0")
+
+
+def test_a_card_that_waits_is_let_in(monkeypatch, tmp_path):
+    monkeypatch.setattr(join_lan, "run", lambda *_: json.dumps([NAT, LAN_WAITING]))
+    monkeypatch.setattr(join_lan, "SSHD_FILE", tmp_path / "sshd.conf")
+    join_lan.refuse_if_it_was_open(LAN_MAC, "br0")
+
+
 def test_identity_file_of_vagrants_ssh_config():
     for line in ("  IdentityFile /a/private_key", '  IdentityFile "/a b/private_key"'):
         config = f"Host default\n  HostName 127.0.0.1\n{line}\n"

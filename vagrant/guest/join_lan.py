@@ -3,8 +3,9 @@
 
 Vagrant talks to the VM over a network of its own (NAT) that the LAN cannot reach. The
 second network card, known by its hardware address, stays down until nobody can log in
-with Vagrant's public key or with a password. Then it comes up, and the address that it
-gets is written to /etc/webdis-kit/lan.json, with what the host needs to trust this VM.
+with Vagrant's public key or with a password, and until this VM has host keys of its own:
+those of a box are in everybody's hands. Then it comes up, and the address that it gets is
+written to /etc/webdis-kit/lan.json, with what the host needs to trust this VM.
 
 Needs nothing but the standard library of Python 3.9 and systemd-networkd.
 """
@@ -20,6 +21,7 @@ import time
 from pathlib import Path
 
 LAN_FILE = Path("/etc/webdis-kit/lan.json")
+HOST_KEYS_MADE = Path("/etc/webdis-kit/host_keys_made")
 SSHD_FILE = Path("/etc/ssh/sshd_config.d/00-webdis-kit.conf")
 NETWORK_FILE = Path("/etc/systemd/network/05-webdis-kit-lan.network")
 # Both of Vagrant's public keys end with this comment (github.com/hashicorp/vagrant, keys/).
@@ -48,6 +50,46 @@ def without_public_keys(content: str) -> str:
     return "".join(
         line for line in content.splitlines(keepends=True) if PUBLIC_KEY_COMMENT not in line
     )
+
+
+def refuse_if_it_was_open(mac: str, bridge: str) -> None:
+    """Stop where the card has an address before anybody has shut the doors.
+
+    cloud-init and some boxes configure every card at boot. Then the LAN could already log
+    in with a key that everybody has, and what it did there cannot be known.
+
+    Args:
+        mac: Hardware address of the bridged card, with colons.
+        bridge: The host's name for the interface.
+    """
+    if SSHD_FILE.exists():
+        return
+    lan, _ = addresses(run("ip", "-j", "address", "show"), mac)
+    if lan:
+        raise LanError(
+            f"The card on {bridge} already has {lan}: the LAN could log in to this VM with "
+            f"Vagrant's public key, so it is not to be trusted. `vagrant destroy` it, name a box "
+            f"in vagrant/settings.local.yml that leaves the second card down (box: and "
+            f"box_version:), then `vagrant up`. See docs/troubleshooting.md#already-on-the-lan."
+        )
+
+
+def make_host_keys() -> None:
+    """Put new host keys in place of the box's, once; sshd reads them when it is reloaded.
+
+    Every VM of one box has the same, and whoever downloads the box has their other half.
+    """
+    if HOST_KEYS_MADE.exists():
+        return
+    for old in sorted(Path("/etc/ssh").glob("ssh_host_*_key")):
+        kind = old.name.split("_")[2]
+        new = old.with_name(old.name + ".new")
+        new.unlink(missing_ok=True)
+        run("ssh-keygen", "-q", "-t", kind, "-N", "", "-C", "", "-f", str(new))
+        new.replace(old)
+        new.with_name(new.name + ".pub").replace(old.with_name(old.name + ".pub"))
+    HOST_KEYS_MADE.parent.mkdir(mode=0o755, exist_ok=True)
+    HOST_KEYS_MADE.touch()
 
 
 def close_ssh() -> None:
@@ -91,12 +133,15 @@ def network_unit(mac: str, address: str) -> str:
         source = "DHCP=ipv4\n"
     else:
         source = f"[Address]\nAddress={address}\nDuplicateAddressDetection=ipv4\n"
-    # Vagrant's network keeps the default route: it works where the LAN has none.
+    # Vagrant's network keeps the default route: it works where the LAN has none. The router
+    # knows the card and not the system on it: the same address after `vagrant destroy`. And
+    # nothing at boot waits for a LAN that may be away.
     return (
         f"[Match]\nMACAddress={mac}\n\n"
+        "[Link]\nRequiredForOnline=no\n\n"
         "[Network]\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
         f"{source}\n"
-        "[DHCPv4]\nRouteMetric=2048\nUseHostname=no\n"
+        "[DHCPv4]\nClientIdentifier=mac\nRouteMetric=2048\nUseHostname=no\n"
     )
 
 
@@ -155,8 +200,13 @@ def main() -> None:
     mac = ":".join(options.mac[at : at + 2] for at in range(0, 12, 2)).lower()
 
     LAN_FILE.unlink(missing_ok=True)
+    refuse_if_it_was_open(mac, options.bridge)
+    make_host_keys()
     close_ssh()
-    print("SSH: keys only, Vagrant's public key is refused. Joining the LAN.", flush=True)
+    print(
+        "SSH: keys only, Vagrant's public key is refused, host keys of its own. Joining the LAN.",
+        flush=True,
+    )
     NETWORK_FILE.write_text(network_unit(mac, options.address), encoding="utf-8")
     run("networkctl", "reload")
     lan, others = wait_for_address(mac, options.address, options.bridge, options.seconds)
