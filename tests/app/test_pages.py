@@ -48,9 +48,15 @@ def test_there_are_no_other_posts(app):
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/shared/", "/nowhere", "/static/webdis-progress/progress.js"]
+    ("path", "kept"),
+    [
+        ("/", "private, no-cache"),
+        ("/shared/", "private, no-cache"),
+        ("/nowhere", "private, no-cache"),
+        ("/static/webdis-progress/progress.js", "no-cache"),
+    ],
 )
-def test_every_answer_is_strict(app, client, path):
+def test_every_answer_is_strict(app, client, path, kept):
     with client.get(path) as answer:
         headers = answer.headers
     policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
@@ -60,6 +66,10 @@ def test_every_answer_is_strict(app, client, path):
     assert policy["connect-src"] == f"'self' {server}"
     assert "unsafe" not in headers["Content-Security-Policy"]
     assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert headers["Cache-Control"] == kept
 
 
 def test_no_page_has_inline_scripts_or_styles(client):

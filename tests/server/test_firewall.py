@@ -1,11 +1,39 @@
-"""The firewall as it is loaded on the instance."""
+"""The firewall as it is loaded on the instance, and what a stranger meets there."""
 
 from __future__ import annotations
 
 import json
+import shlex
+
+import pytest
 
 FILE = "/etc/webdis-kit-firewall.nft"
 UNIT = "webdis-kit-firewall"
+# A host of its own on the server, in networks that it is in with nobody else.
+STRANGER4, HERE4 = "198.19.250.2", "198.19.250.1"
+STRANGER6, HERE6 = "fd66:250::2", "fd66:250::1"
+MAKE = f"""
+ip netns add stranger && ip link add stranger0 type veth peer name eth0 netns stranger &&
+ip address add {HERE4}/24 dev stranger0 && ip address add {HERE6}/64 dev stranger0 nodad &&
+ip link set stranger0 up && ip -n stranger link set eth0 up &&
+ip -n stranger address add {STRANGER4}/24 dev eth0 &&
+ip -n stranger address add {STRANGER6}/64 dev eth0 nodad &&
+ip -n stranger route add default via {HERE4}
+"""
+REMOVE = "ip netns delete stranger; ip link delete stranger0"
+CONNECT = """
+import concurrent.futures, socket, sys
+
+def answer(port):
+    try:
+        socket.create_connection((sys.argv[1], int(port)), timeout=float(sys.argv[2])).close()
+    except OSError as error:
+        return type(error).__name__
+    return "open"
+
+with concurrent.futures.ThreadPoolExecutor() as pool:
+    print(*pool.map(answer, sys.argv[3:]))
+"""
 
 
 def loaded(server):
@@ -32,6 +60,41 @@ def test_ports_are_closed_to_all_but_the_listed_subnets(server, instance):
         "ct count over",
     ):
         assert line in rules
+
+
+@pytest.fixture
+def stranger(server):
+    """Return a function that connects as a stranger, and tells what each port answers."""
+    server.run(REMOVE)  # a run that was cut off may have left one
+    made = server.run(MAKE)
+    assert made.rc == 0, made.stderr
+
+    def connect(address, ports, seconds):
+        python = (
+            f"python3 -c {shlex.quote(CONNECT)} {address} {seconds} {' '.join(map(str, ports))}"
+        )
+        return server.check_output(f"ip netns exec stranger {python}").split()
+
+    yield connect
+    server.run(REMOVE)
+
+
+def test_a_stranger_gets_no_answer_from_any_port(server, instance, stranger):
+    ports = [entry["port"] for entry in instance["firewall"]["ports"]]
+    assert {22, 6379} <= set(ports)
+    silence = ["TimeoutError"] * len(ports)
+    for address in (instance["address"], HERE6):
+        assert stranger(address, ports, 2) == silence, address
+    # The same stranger, once they are let in: it was the wall.
+    elements = (f"subnets4 {{ {STRANGER4} }}", f"subnets6 {{ {STRANGER6} }}")
+    for element in elements:
+        assert server.run(f"nft 'add element inet webdis_kit {element}'").rc == 0
+    try:
+        assert stranger(instance["address"], ports, 20) == ["open"] * len(ports)
+        assert stranger(HERE6, [22, 6379], 20) == ["open"] * 2
+    finally:
+        for element in elements:
+            server.run(f"nft 'delete element inet webdis_kit {element}'")
 
 
 def test_whoever_provisions_keeps_ssh(server):
