@@ -41,7 +41,7 @@ doctor: ## what each provider needs, and how to get it (JSON=1 for programs)
 
 demo: .venv/ops.stamp .venv/demo.stamp ## run the Flask demo (HOST= PORT=)
 	@$(KIT) ensure
-	@DEMO_HOST="$(HOST)" DEMO_PORT="$(PORT)" .venv/bin/python -m demo_app
+	@DEMO_KIT_DIR="$${DEMO_KIT_DIR:-$$($(KIT) dir)}" DEMO_HOST="$(HOST)" DEMO_PORT="$(PORT)" .venv/bin/python -m demo_app
 
 test: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp node_modules/.package-lock.json ## everything but test-vm and the other scenarios; makes the instance anew
 	@$(NODE) node --test --test-timeout=60000 --test-force-exit tests/js/*.test.js

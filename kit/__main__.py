@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kit import container, instance, providers, scenarios, tls, verify
-from kit.checkout import HOST_ROOT, KIT_DIR, NAME, PROVISIONED_FILE, SSH_CONFIG, read_instance
+from kit.checkout import (
+    HOST_ROOT,
+    KIT_DIR,
+    NAME,
+    PROVISIONED_FILE,
+    SSH_CONFIG,
+    check_name,
+    read_instance,
+)
 from kit.errors import KitError
 from kit.progress import Phases
 from kit.vagrant import DATA_DIR, LAN_FILE, Vagrant, machine_on_the_lan
@@ -124,6 +132,7 @@ COMMANDS = {
     "status": instance.status,
     "journal": lambda: print(instance.journal()),
     "ip": ip,
+    "dir": lambda: print(KIT_DIR),
     "ssh": ssh,
     "verify": verify.verify,
     "test-roles": scenarios.run,
@@ -165,6 +174,7 @@ def main() -> int:
     parser.add_argument("command", choices=COMMANDS)
     command = parser.parse_args().command
     try:
+        check_name()
         with _alone(command):
             COMMANDS[command]()
     except KitError as error:

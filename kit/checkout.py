@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from kit.errors import KitError
 
 ROOT = Path(__file__).resolve().parent.parent
-# Empty for the checkout's own instance; molecule gives each scenario one more, with
-# a folder, name, bridge and subnet of its own.
+# Empty for the checkout's own instance. One more instance beside it, for tests with TLS,
+# a scenario of molecule or a document's reader, has a name; its folder, logs, machine,
+# bridge and subnet are its own.
 INSTANCE = os.environ.get("KIT_INSTANCE", "")
-KIT_DIR = ROOT / ".kit" / "instances" / INSTANCE if INSTANCE else ROOT / ".kit"
-LOG_DIR = ROOT / ".kit" / "logs"
+INSTANCE_NAMES = re.compile(r"[a-z0-9-]*")
+INSTANCES_DIR = ROOT / ".kit" / "instances"
+KIT_DIR = INSTANCES_DIR / INSTANCE if INSTANCE else ROOT / ".kit"
+LOG_DIR = ROOT / ".kit" / "logs" / INSTANCE
 INSTANCE_FILE = KIT_DIR / "instance.json"
 PROVISIONED_FILE = KIT_DIR / "provisioned"  # there unless the last run was cut off
 INVENTORY_FILE = KIT_DIR / "inventory.yml"
@@ -34,6 +38,20 @@ NAME = f"kit-{CHECKOUT_ID}"
 BRIDGE = f"wk-{CHECKOUT_ID}"  # Linux allows 15 characters
 
 
+def check_name() -> None:
+    """Check that ``KIT_INSTANCE`` can be part of a path and of a machine's name.
+
+    Raises:
+        KitError: It cannot; exit code 2.
+    """
+    if not INSTANCE_NAMES.fullmatch(INSTANCE):
+        raise KitError(
+            f"KIT_INSTANCE={INSTANCE} is not allowed; a name of a-z, 0-9 and - is, or none for "
+            f"the checkout's own instance.",
+            2,
+        )
+
+
 def read_instance() -> dict[str, Any]:
     """Return the content of ``.kit/instance.json``.
 
@@ -43,7 +61,10 @@ def read_instance() -> dict[str, Any]:
     try:
         instance: dict[str, Any] = json.loads(INSTANCE_FILE.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise KitError("There is no instance in this checkout; `make up` makes one.") from None
+        named = f" of the name {INSTANCE}" if INSTANCE else ""
+        raise KitError(
+            f"There is no instance{named} in this checkout; `make up` makes one."
+        ) from None
     return instance
 
 

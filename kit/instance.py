@@ -14,6 +14,7 @@ from kit.checkout import (
     CACHE_DIR,
     INSTANCE,
     INSTANCE_FILE,
+    INSTANCES_DIR,
     INVENTORY_FILE,
     KIT_DIR,
     NAME,
@@ -266,7 +267,7 @@ def status() -> None:
 def destroy() -> None:
     """Remove the instance and what belongs to it below ``.kit``; keep the cache and logs.
 
-    What interrupted molecule scenarios of this checkout have left goes with it.
+    The checkout's other instances, which tests have made, go with its own.
     """
     provider = providers.current()
     existed = provider is not None and provider.destroy()
@@ -275,8 +276,8 @@ def destroy() -> None:
     else:
         for name in container.of_this_checkout():
             container.destroy(name)
-            print(f"{name} is removed, which a scenario left.")
-        shutil.rmtree(KIT_DIR / "instances", ignore_errors=True)
+            print(f"{name} is removed, another instance of this checkout.")
+        shutil.rmtree(INSTANCES_DIR, ignore_errors=True)
     for path in (INSTANCE_FILE, PROVISIONED_FILE, INVENTORY_FILE, SSH_CONFIG):
         path.unlink(missing_ok=True)
     for folder in ("ssh", "secrets", "tls"):

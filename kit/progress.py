@@ -104,8 +104,8 @@ def run_logged(  # noqa: PLR0913  # each says a different thing about one comman
         KitError: The command failed; the end of its log has been printed.
     """
     LOG_DIR.mkdir(parents=True, exist_ok=True)
-    LOG_DIR.parent.chmod(0o700)
-    for old in sorted(LOG_DIR.iterdir())[:-LOGS_KEPT]:
+    (ROOT / ".kit").chmod(0o700)
+    for old in sorted(LOG_DIR.glob("*.log"))[:-LOGS_KEPT]:
         old.unlink(missing_ok=True)
     path = LOG_DIR / f"{time.strftime('%Y%m%d-%H%M%S')}-{log}.log"
     shown = str(path.relative_to(ROOT))

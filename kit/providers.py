@@ -24,9 +24,12 @@ PROVIDERS: dict[str, Provider] = {
 
 def current() -> Provider | None:
     """Return the provider that this checkout has a machine from, if any."""
-    if INSTANCE:  # scenarios have containers alone
-        return PROVIDERS["container"] if PROVIDERS["container"].exists() else None
-    return next((provider for provider in PROVIDERS.values() if provider.exists()), None)
+    return next((provider for provider in _usable().values() if provider.exists()), None)
+
+
+def _usable() -> dict[str, Provider]:
+    """Return the providers for this instance: a checkout has one virtual machine."""
+    return {name: one for name, one in PROVIDERS.items() if name == "container" or not INSTANCE}
 
 
 def running() -> bool:
@@ -43,8 +46,9 @@ def choose() -> Provider:
             has a machine of another provider.
     """
     wanted = os.environ.get("PROVIDER") or "auto"
-    if wanted != "auto" and wanted not in PROVIDERS:
-        valid = ", ".join(["auto", *PROVIDERS])
+    usable = _usable()
+    if wanted != "auto" and wanted not in usable:
+        valid = ", ".join(["auto", *usable])
         raise KitError(f"PROVIDER={wanted} is not known; valid are: {valid}.", 2)
     existing = current()
     if existing:
@@ -62,9 +66,9 @@ def choose() -> Provider:
                 f"{wanted} cannot run here: {' '.join(map(str, obstacles))} "
                 f"See docs/troubleshooting.md#no-provider-can-run."
             )
-        return PROVIDERS[wanted]
+        return usable[wanted]
     passed_over: list[str] = []
-    for name, provider in PROVIDERS.items():
+    for name, provider in usable.items():
         obstacles = doctor.obstacles(name, hardware=True)
         if not obstacles:
             why = f" ({'; '.join(passed_over)})" if passed_over else ""

@@ -14,32 +14,58 @@ import pytest
 import yaml
 
 from kit import container, scenarios
-from kit.checkout import BRIDGE, KIT_DIR, ROOT
+from kit.checkout import BRIDGE, ROOT
 from kit.progress import run_logged
 
 
-def run_kit(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "kit", command],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+@pytest.fixture
+def checkout(tmp_path):
+    """Return a checkout of its own: this one may be busy."""
+    shutil.copytree(ROOT / "kit", tmp_path / "kit")
+    return tmp_path
+
+
+@pytest.fixture
+def run_kit(checkout):
+    """Return a function that runs a command of the kit."""
+
+    def run_kit(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "kit", command],
+            cwd=checkout,
+            env={**os.environ, "KIT_INSTANCE": "", **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run_kit
 
 
 @pytest.mark.parametrize(
     ("variable", "valid"),
     [("PROVIDER", "virtualbox, libvirt, container"), ("SUITE", "trixie"), ("SOURCES", "upstream")],
 )
-def test_unknown_choice_names_the_valid_ones(variable, valid):
+def test_unknown_choice_names_the_valid_ones(run_kit, variable, valid):
     answer = run_kit("up", **{variable: "nonsense"})
     assert answer.returncode == 2
     assert f"{variable}=nonsense" in answer.stderr
     assert valid in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "TLS", "a b", "a/b"])
+def test_an_instance_name_that_is_none_is_refused(run_kit, name):
+    answer = run_kit("status", KIT_INSTANCE=name)
+    assert answer.returncode == 2
+    assert f"KIT_INSTANCE={name} is not allowed" in " ".join(answer.stderr.split())
+
+
+def test_a_second_instance_of_a_checkout_is_never_a_virtual_machine(run_kit):
+    answer = run_kit("up", KIT_INSTANCE="second", PROVIDER="libvirt")
+    assert answer.returncode == 2
+    assert "valid are: auto, container." in " ".join(answer.stderr.split())
 
 
 def test_bridge_name_fits_into_linux():
@@ -51,19 +77,17 @@ def test_subnets_stay_in_their_range():
         assert 66 <= container.subnet_number(checkout_id) <= 255
 
 
-def test_one_instance_is_not_changed_by_two_commands_at_once():
-    name = "at-once"
-    folder = KIT_DIR / "instances" / name
+def test_one_instance_is_not_changed_by_two_commands_at_once(run_kit, checkout):
+    folder = checkout / ".kit/instances/at-once"
     folder.mkdir(parents=True)
-    try:
-        with (folder / "lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            answer = run_kit("down", KIT_INSTANCE=name)
-            assert answer.returncode == 1
-            assert "wait until it has ended, then run `make down` again" in answer.stderr
-        assert run_kit("down", KIT_INSTANCE=name).returncode == 0
-    finally:
-        run_kit("destroy", KIT_INSTANCE=name)
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        answer = run_kit("down", KIT_INSTANCE="at-once")
+        assert answer.returncode == 1
+        assert "wait until it has ended, then run `make down` again" in answer.stderr
+        assert run_kit("down", KIT_INSTANCE="another").returncode == 0
+    assert run_kit("down", KIT_INSTANCE="at-once").returncode == 0
+    assert run_kit("destroy", KIT_INSTANCE="at-once").returncode == 0
     assert not folder.exists()
 
 
@@ -85,8 +109,7 @@ def test_changes_of_the_last_dry_run_are_counted(printed, changes):
     assert scenarios.changes_of_last_dry_run(lines) == changes
 
 
-def test_ansible_in_the_virtual_machine_gives_its_host_a_way_in(tmp_path):
-    shutil.copytree(ROOT / "kit", tmp_path / "kit")
+def test_ansible_in_the_virtual_machine_gives_its_host_a_way_in(checkout):
     lan = {
         "address": "192.168.178.50",
         "bridge": "Intel(R) Ethernet",
@@ -94,14 +117,14 @@ def test_ansible_in_the_virtual_machine_gives_its_host_a_way_in(tmp_path):
         "host_keys": ["ssh-ed25519 AAAA"],
         "other_subnets": ["10.0.2.0/24"],
     }
-    (tmp_path / "lan.json").write_text(json.dumps(lan), encoding="utf-8")
-    (tmp_path / ".kit").mkdir()
-    (tmp_path / ".kit/provisioned").touch()
+    (checkout / "lan.json").write_text(json.dumps(lan), encoding="utf-8")
+    (checkout / ".kit").mkdir()
+    (checkout / ".kit/provisioned").touch()
     root = "C:/Users/Eve Doe/webdis-kit"
     program = "import kit.__main__ as kit; kit.LAN_FILE = 'lan.json'; kit.guest_inventory()"
     printed = subprocess.run(
         [sys.executable, "-c", program],
-        cwd=tmp_path,
+        cwd=checkout,
         env={**os.environ, "PROVIDER": "virtualbox", "KIT_HOST_ROOT": root},
         capture_output=True,
         text=True,
@@ -110,10 +133,10 @@ def test_ansible_in_the_virtual_machine_gives_its_host_a_way_in(tmp_path):
     host = yaml.safe_load(printed)["all"]["children"]["redis_primary"]["hosts"]["server"]
     assert host["ansible_connection"] == "local"
     assert host["instance_name"] == "kit-" + hashlib.sha256(root.encode()).hexdigest()[:6]
-    options = (tmp_path / ".kit/ssh_config").read_text(encoding="utf-8")
+    options = (checkout / ".kit/ssh_config").read_text(encoding="utf-8")
     assert "HostName 192.168.178.50\n" in options
     assert f'IdentityFile "{root}/.vagrant/machines/default/virtualbox/private_key"\n' in options
     assert f'UserKnownHostsFile "{root}/.kit/ssh/known_hosts"\n' in options
-    known_hosts = (tmp_path / ".kit/ssh/known_hosts").read_text(encoding="utf-8")
+    known_hosts = (checkout / ".kit/ssh/known_hosts").read_text(encoding="utf-8")
     assert known_hosts == "192.168.178.50 ssh-ed25519 AAAA\n"
-    assert not (tmp_path / ".kit/provisioned").exists()
+    assert not (checkout / ".kit/provisioned").exists()
