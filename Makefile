@@ -12,6 +12,8 @@ help: ## list the targets
 .venv/%.stamp: requirements/%.txt requirements/install.sh
 	@requirements/install.sh $*
 
+.venv/demo.stamp: clients/python/pyproject.toml
+
 # These want an instance with TLS=1.
 EDGE_FAULTS := tests/faults/test_edge.py
 

@@ -15,9 +15,9 @@ from urllib.parse import quote
 
 from flask_socketio import SocketIO
 
-from demo_app.progress import Progress
 from kit.checkout import read_instance
 from kit.verify import publisher
+from webdis_progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable

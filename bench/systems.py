@@ -22,7 +22,7 @@ from redis.connection import Connection
 
 from bench.client import CHANNEL, COUNT, MARKER, Fleet, Protocol, Publisher, masked_text, upgrade
 from bench.processes import CLIENT_CORE, Program, free_port
-from demo_app.progress import Progress
+from webdis_progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, abort, jsonify, request
 
 from demo_app import channels, connections
-from demo_app.progress import INTEGER_LIMIT, events_after
+from webdis_progress import INTEGER_LIMIT, events_after
 
 if TYPE_CHECKING:
     from flask import Response

@@ -9,7 +9,7 @@ from flask import current_app, render_template
 from redis.exceptions import RedisError
 from werkzeug.exceptions import HTTPException
 
-from demo_app.progress import NotSentError
+from webdis_progress import NotSentError
 
 if TYPE_CHECKING:
     from flask import Flask, Response

@@ -7,7 +7,7 @@ import redis
 import waitress
 from flask import Flask, Response, jsonify, request
 
-from demo_app.progress import events_after
+from webdis_progress import events_after
 
 app = Flask(__name__)
 connection = redis.Redis.from_url(os.environ["REDIS_URL"])

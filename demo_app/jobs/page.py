@@ -9,7 +9,7 @@ from flask import abort, render_template
 
 from demo_app import channels, connections
 from demo_app.jobs import queue
-from demo_app.progress import TERMINAL, last_events
+from webdis_progress import TERMINAL, last_events
 
 # Earlier ones are left out of the page as it is first shown.
 MESSAGES_SHOWN = 200

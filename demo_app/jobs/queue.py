@@ -14,7 +14,7 @@ from rq import Callback, Queue, get_current_job
 from rq.serializers import JSONSerializer
 
 from demo_app import channels, connections
-from demo_app.progress import EXPIRY_SECONDS, Progress
+from webdis_progress import EXPIRY_SECONDS, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ from rq.timeouts import JobTimeoutException
 
 from demo_app import channels, connections
 from demo_app.jobs import ports, queue
-from demo_app.progress import EndedError, Progress, ProgressError
+from webdis_progress import EndedError, Progress, ProgressError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

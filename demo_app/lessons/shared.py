@@ -7,7 +7,7 @@ import time
 from flask import Blueprint, current_app, render_template, url_for
 
 from demo_app import channels, connections
-from demo_app.progress import Progress, position
+from webdis_progress import Progress, position
 
 blueprint = Blueprint("shared", __name__, url_prefix="/shared")
 

@@ -6,7 +6,7 @@ import click
 from flask import Blueprint, render_template
 
 from demo_app import connections
-from demo_app.progress import Progress
+from webdis_progress import Progress
 
 blueprint = Blueprint("start", __name__, cli_group=None)
 

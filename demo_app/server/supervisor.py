@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from demo_app import create_app
 from demo_app.config import ConfigurationError
 from demo_app.jobs import worker
-from demo_app.progress import ProgressError
+from webdis_progress import ProgressError
 
 if TYPE_CHECKING:
     from flask import Flask

@@ -1,6 +1,6 @@
 """A Flask application with one slow function, and the page that watches it.
 
-Beside it: progress.py and static/progress.js, copied from webdis-kit.
+Beside it: static/progress.js, copied from webdis-kit. Installed: the publisher, clients/python.
 Run it with REDIS_URL, WEBDIS_URL and SECRET_KEY set: flask --app app run
 """
 
@@ -19,9 +19,10 @@ from flask import (
     request,
     session,
 )
-from progress import Progress, events_after
 from redis import Redis
 from werkzeug import Response as BaseResponse
+
+from webdis_progress import Progress, events_after
 
 app = Flask(__name__)
 app.secret_key = os.environ["SECRET_KEY"]

@@ -13,7 +13,7 @@ import pytest
 
 from demo_app.jobs import tasks
 from demo_app.jobs.worker import HEARTBEAT_SECONDS
-from demo_app.progress import events_after
+from webdis_progress import events_after
 
 PATIENCE_SECONDS = 30  # of Progress
 

@@ -8,7 +8,7 @@ import pytest
 
 from demo_app import channels
 from demo_app.lessons.shared import STEPS
-from demo_app.progress import Progress, events_after
+from webdis_progress import Progress, events_after
 
 
 @pytest.fixture

@@ -12,8 +12,11 @@ import time
 
 import pytest
 
-from demo_app import progress as module
-from demo_app.progress import (
+import webdis_progress as module
+from kit.checkout import ROOT
+from kit.page import Page
+from kit.verify import publisher, redis_as
+from webdis_progress import (
     MAX_MESSAGES,
     MAX_PAYLOAD_BYTES,
     CancelledError,
@@ -23,9 +26,6 @@ from demo_app.progress import (
     events_after,
     position,
 )
-from kit.checkout import ROOT
-from kit.page import Page
-from kit.verify import publisher, redis_as
 
 
 def all_events(connection, channel):
@@ -45,7 +45,7 @@ def sequence(connection, channel):
 
 PUBLISH = """
 import sys
-from demo_app.progress import Progress
+from webdis_progress import Progress
 from kit.checkout import read_instance
 from kit.verify import publisher
 

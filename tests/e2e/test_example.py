@@ -1,4 +1,4 @@
-"""The example application runs, with the two modules copied beside it as a reader would."""
+"""The example application runs, with the subscriber copied beside it as a reader would."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
-from demo_app.progress import events_after
 from kit.checkout import KIT_DIR, ROOT
 from tests.demo_server import free_port
+from webdis_progress import events_after
 
 DEVICES = ["core-1", "<img src=x onerror=alert(1)>", "edge-1"]
 
@@ -30,7 +30,6 @@ def application(tmp_path, instance):
     )
     assert "core-1" in devices
     program.write_text(f"{before}    devices = {DEVICES!r}{after}")
-    shutil.copy(ROOT / "demo_app/progress.py", tmp_path)
     shutil.copy(ROOT / "clients/javascript/src/progress.js", tmp_path / "static")
     port = free_port()
     entry = instance["redis"]

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from demo_app.progress import Progress
 from kit.system import as_root
+from webdis_progress import Progress
 
 HOSTILE = "</script><img src=x onerror=alert(1)> \N{RIGHT-TO-LEFT OVERRIDE}evil \N{SNOWMAN}"
 END_MILLISECONDS = 60_000

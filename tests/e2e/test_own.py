@@ -8,14 +8,14 @@ import sys
 from playwright.sync_api import expect
 
 from demo_app.lessons.shared import STEPS
-from demo_app.progress import Progress
 from kit.checkout import ROOT
+from webdis_progress import Progress
 
 PAGE = "/own/"
 # What one of two processes does.
 PUBLISH = """
 import sys
-from demo_app.progress import Progress
+from webdis_progress import Progress
 from kit.checkout import read_instance
 from kit.verify import publisher
 

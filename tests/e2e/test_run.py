@@ -14,7 +14,7 @@ from werkzeug.serving import make_server
 from demo_app import create_app
 from demo_app.lessons import shared
 from demo_app.lessons.shared import STEPS
-from demo_app.progress import Progress, events_after
+from webdis_progress import Progress, events_after
 
 PAGE = "/shared/"
 PAUSE_SECONDS = 0.25

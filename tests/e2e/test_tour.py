@@ -9,7 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from demo_app.lessons.shared import STEPS
-from demo_app.progress import Progress
+from webdis_progress import Progress
 
 MOST_PICTURE_BYTES = 100 * 1024
 LAPTOP = {"width": 960, "height": 600}

@@ -11,7 +11,7 @@ import sys
 import time
 
 from demo_app import connections, create_app
-from demo_app.progress import EndedError, NotSentError, Progress
+from webdis_progress import EndedError, NotSentError, Progress
 
 INTERVAL_SECONDS = 0.02
 MOST_MESSAGES = 10_000  # an end, should nobody close the input

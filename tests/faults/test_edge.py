@@ -8,7 +8,6 @@ from functools import partial
 
 import pytest
 
-from demo_app.progress import Progress
 from kit.verify import publisher
 from tests.faults.test_faults import (
     BACK_SECONDS,
@@ -18,6 +17,7 @@ from tests.faults.test_faults import (
     redis_restarted,
     webdis_killed,
 )
+from webdis_progress import Progress
 
 CUT_SECONDS = 3
 STUCK_BYTES = 50_000

@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from websockets.exceptions import WebSocketException
 
-from demo_app.progress import Progress, events_after
 from kit.page import Page, trust
 from kit.verify import publisher
+from webdis_progress import Progress, events_after
 
 # Each example is one connection with ten frames, or ten requests.
 EXAMPLES = int(os.environ.get("FUZZ_CONNECTIONS") or 200)

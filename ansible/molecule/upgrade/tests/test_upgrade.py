@@ -17,9 +17,9 @@ import redis
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
-from demo_app.progress import Progress, events_after
 from kit.verify import publisher
 from tests.provisioning import changed, provision
+from webdis_progress import Progress, events_after
 
 OLDER, NEWER = "8.0.2", "8.0.6"
 # The scenario's inventory has the archives of both, and asks for the older one.

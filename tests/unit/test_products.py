@@ -1,0 +1,58 @@
+"""The products stand alone: none imports the demo, the kit or another product."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import pytest
+
+from kit.checkout import ROOT
+
+# Each with what it may import of this repository: itself.
+PRODUCTS = {"clients/python/src": {"webdis_progress"}, "ansible": set()}
+OURS = {"bench", "demo_app", "kit", "tests", "webdis_progress"}
+FILES = [
+    (path, product)
+    for product in PRODUCTS
+    for path in (ROOT / product).rglob("*.py")
+    if "molecule" not in path.parts  # scenarios: they test a role with the kit
+]
+
+
+def imported(source):
+    """Return the top-level modules that a source names, also those within functions."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
+
+
+def test_there_are_products():
+    assert {product for _, product in FILES} == set(PRODUCTS)
+
+
+@pytest.mark.parametrize(("path", "product"), FILES, ids=str)
+def test_a_product_imports_nothing_else_of_ours(path, product):
+    assert not (set(imported(path.read_text("utf-8"))) & OURS) - PRODUCTS[product]
+
+
+IMPORTED_BY_JAVASCRIPT = re.compile(r"\b(?:from|import)\s*\(?\s*[\"']([^\"']+)")
+
+
+def test_subscriber_imports_nothing_from_outside_of_its_folder():
+    files = (ROOT / "clients").rglob("*.js")
+    sources = [file for file in files if not {"node_modules", "test"} & set(file.parts)]
+    assert sources
+    for file in sources:
+        for name in IMPORTED_BY_JAVASCRIPT.findall(file.read_text("utf-8")):
+            assert "../.." not in name, f"{file}: {name}"
+            assert not name.startswith("/"), f"{file}: {name}"
+
+
+def test_licence_is_the_same_everywhere():
+    own = (ROOT / "LICENSE").read_text("utf-8")
+    copies = list((ROOT / "clients").glob("*/LICENSE"))
+    assert copies
+    assert all(copy.read_text("utf-8") == own for copy in copies)
