@@ -9,6 +9,7 @@ from flask import current_app, render_template
 from redis.exceptions import RedisError
 from werkzeug.exceptions import HTTPException
 
+from demo_app.jobs.queue import QueueFullError
 from webdis_progress import NotSentError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ def init_app(app: Flask) -> None:
     """Add headers and error pages to ``app``."""
     app.after_request(_add_headers)
     app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(QueueFullError, _queue_full)
     app.register_error_handler(RedisError, _message_server_away)
     app.register_error_handler(NotSentError, _message_server_away)
 
@@ -44,6 +46,10 @@ def _add_headers(response: Response) -> Response:
 def _http_error(error: HTTPException) -> tuple[str, int]:
     code = error.code or 500
     return render_template("error.html", title=error.name, text=error.description), code
+
+
+def _queue_full(error: Exception) -> tuple[str, int]:
+    return render_template("error.html", title="Too many jobs", text=str(error)), 503
 
 
 def _message_server_away(error: Exception) -> tuple[str, int]:

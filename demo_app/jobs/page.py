@@ -13,6 +13,7 @@ from webdis_progress import TERMINAL, last_events
 
 # Earlier ones are left out of the page as it is first shown.
 MESSAGES_SHOWN = 200
+RUNS_LISTED = 20
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,10 @@ class Run:
         return self.events[-1]["seq"] if self.events else 0
 
 
-def look_up(token: str) -> Run:
-    """Return how far a run is."""
+def look_up(token: str, messages: int = MESSAGES_SHOWN) -> Run:
+    """Return how far a run is, with its last ``messages``."""
     channel = channels.channel_of(token)
-    events = last_events(connections.publisher(), channel, MESSAGES_SHOWN)
+    events = last_events(connections.publisher(), channel, messages)
     if not events:
         return Run(token, [], "", "waiting", None)
     last = events[-1]
@@ -60,6 +61,16 @@ def look_up(token: str) -> Run:
     current, total = last["current"], last["total"]
     percent = min(100, 100 * current // total) if current is not None and total else None
     return Run(token, events, last["epoch"], state, percent)
+
+
+def own_runs(endpoint: str) -> list[tuple[channels.OwnRun, Run]]:
+    """Return the last runs of this session that a page shows, the newest first.
+
+    Args:
+        endpoint: Of the page.
+    """
+    own = [run for run in channels.own_runs() if run.endpoint == endpoint]
+    return [(run, look_up(run.token, messages=1)) for run in own[:RUNS_LISTED]]
 
 
 def render(token: str, endpoint: str, template: str, **context: object) -> str:

@@ -6,7 +6,6 @@ it. So the queue's logs name the job without telling who may listen.
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any, cast
 
 from flask import current_app
@@ -35,19 +34,14 @@ def current() -> Queue:
     return Queue(name, connection=connections.jobs(), serializer=JSONSerializer)
 
 
-def job_id(token: str) -> str:
-    """Return the id of a run's job."""
-    return hashlib.sha256(token.encode()).hexdigest()[:32]
-
-
 def enqueue(
-    work: Callable[..., object], token: str, *, timeout_seconds: int, **options: object
-) -> None:
-    """Put a run into the queue.
+    work: Callable[..., object], endpoint: str, *, timeout_seconds: int, **options: object
+) -> str:
+    """Put a new run into the queue and return its token; the session owns it from then on.
 
     Args:
         work: A function of `demo_app.jobs.tasks` that takes the token and ``options``.
-        token: Of the run.
+        endpoint: Of the page that shows the run.
         timeout_seconds: After which the work is stopped and has failed.
         options: What JSON can carry.
 
@@ -57,22 +51,29 @@ def enqueue(
     waiting = current()
     if waiting.count >= MOST_WAITING:
         raise QueueFullError(f"{MOST_WAITING} jobs are waiting already; try again later.")
-    waiting.enqueue(
-        work,
-        token,
-        **options,
-        job_id=job_id(token),
-        job_timeout=timeout_seconds,
-        result_ttl=EXPIRY_SECONDS,
-        failure_ttl=EXPIRY_SECONDS,
-        description=work.__name__,  # without the token
-        on_failure=Callback("demo_app.jobs.tasks.report_failure"),
-    )
+    # One transaction: neither a run that nobody owns, nor a link to one that never was.
+    with waiting.connection.pipeline() as pipeline:
+        pipeline.multi()
+        token = channels.record_run(pipeline, endpoint)
+        waiting.enqueue(
+            work,
+            token,
+            **options,
+            job_id=channels.digest(token),
+            job_timeout=timeout_seconds,
+            result_ttl=EXPIRY_SECONDS,
+            failure_ttl=EXPIRY_SECONDS,
+            description=work.__name__,  # without the token
+            on_failure=Callback("demo_app.jobs.tasks.report_failure"),
+            pipeline=pipeline,
+        )
+        pipeline.execute()
+    return token
 
 
 def find(token: str) -> Job | None:
     """Return a run's job, unless it has expired."""
-    return current().fetch_job(job_id(token))
+    return current().fetch_job(channels.digest(token))
 
 
 def result(token: str) -> Any:  # noqa: ANN401  # as the work left it
@@ -94,7 +95,7 @@ def cancel(token: str) -> None:
     progress.request_cancel()
     # Whoever takes it out of the queue, this or a worker, has to end its stream.
     waiting = current()
-    if waiting.connection.lrem(waiting.key, 1, job_id(token)):
+    if waiting.connection.lrem(waiting.key, 1, channels.digest(token)):
         progress.cancelled("Cancelled before it began")
         if job := find(token):
             job.delete()

@@ -24,18 +24,14 @@ def new() -> str:
     return render_template(
         "audit_new.html",
         address=current_app.config["INSTANCE"]["address"],
-        tokens=channels.own_runs(PAGE),
+        runs=page.own_runs(PAGE),
     )
 
 
 @blueprint.post("/")
 def start() -> Response:
     """Put an audit into the queue; it takes nothing from the request."""
-    token = channels.new_run(PAGE)
-    try:
-        queue.enqueue(tasks.audit, token, timeout_seconds=TIMEOUT_SECONDS)
-    except queue.QueueFullError as error:
-        abort(503, str(error))
+    token = queue.enqueue(tasks.audit, PAGE, timeout_seconds=TIMEOUT_SECONDS)
     return redirect(url_for(".show", token=token), 303)
 
 

@@ -26,7 +26,7 @@ ENDINGS = {
 @blueprint.get("/")
 def new() -> str:
     """Show the form, and the jobs of this session."""
-    return render_template("job_new.html", endings=ENDINGS, tokens=channels.own_runs(PAGE))
+    return render_template("job_new.html", endings=ENDINGS, runs=page.own_runs(PAGE))
 
 
 @blueprint.post("/")
@@ -35,18 +35,14 @@ def start() -> Response:
     ending = request.form.get("ending", "done")
     if ending not in ENDINGS:
         abort(400, f"ending has to be one of: {', '.join(ENDINGS)}.")
-    token = channels.new_run(PAGE)
     seconds = current_app.config["JOB_TIMEOUT_SECONDS"]
-    try:
-        queue.enqueue(
-            tasks.count,
-            token,
-            timeout_seconds=TIMEOUT_SHOWN_SECONDS if ending == "timeout" else seconds,
-            steps=current_app.config["JOB_STEPS"],
-            ending=ending,
-        )
-    except queue.QueueFullError as error:
-        abort(503, str(error))
+    token = queue.enqueue(
+        tasks.count,
+        PAGE,
+        timeout_seconds=TIMEOUT_SHOWN_SECONDS if ending == "timeout" else seconds,
+        steps=current_app.config["JOB_STEPS"],
+        ending=ending,
+    )
     return redirect(url_for(".show", token=token), 303)
 
 
