@@ -66,6 +66,7 @@ export function listen(source, onEvent) {
 export function show(event, tag, className = "") {
   const item = document.createElement(tag);
   item.className = className;
+  if (item instanceof HTMLLIElement) item.value = event.seq; // the same after a reload
   item.dir = "auto"; // right-to-left marks of one message end with it
   item.dataset.seq = String(event.seq);
   item.dataset.kind = event.kind;

@@ -63,9 +63,14 @@ async function ended(event) {
   cancel?.remove();
   announce(`${kind}: ${text}`);
   if (kind !== "done" || !run.dataset.result) return;
-  const answer = await fetch(run.dataset.result);
-  const result = new DOMParser().parseFromString(await answer.text(), "text/html");
-  if (answer.ok) element("result").replaceChildren(...result.body.childNodes);
+  try {
+    const answer = await fetch(run.dataset.result);
+    if (!answer.ok) throw new Error(`the result answered ${answer.status}`);
+    const result = new DOMParser().parseFromString(await answer.text(), "text/html");
+    element("result").replaceChildren(...result.body.childNodes);
+  } catch {
+    element("result").textContent = "The result could not be loaded. Load the page again.";
+  }
 }
 
 /** @param {ProgressEvent} event */

@@ -258,3 +258,70 @@ def test_without_javascript_the_job_runs_and_its_page_tells(visitor):
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("#status")).to_have_text("cancelled", timeout=END_MILLISECONDS)
     expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("path", "button"), [("/job/", "Start"), ("/audit/", "Start"), ("/own/", "Run")]
+)
+def test_one_press_is_one_start(page, path, button):
+    posts = []
+
+    def hold_back(route):
+        if route.request.method != "POST":
+            route.continue_()
+            return
+        posts.append(route.request)
+        route.fulfill(status=204)  # the browser stays on the page
+
+    page.route(f"**{path}", hold_back)
+    page.goto(path)
+    press = page.get_by_role("button", name=button)
+    press.click()
+    expect(press).to_be_disabled()
+    press.click(force=True)
+    press.dispatch_event("click")
+    assert len(posts) == 1
+    page.unroute(f"**{path}")
+    page.reload()
+    press.click()
+    expect(press).to_have_count(0)
+    page.go_back()
+    expect(press).to_be_enabled()
+
+
+def test_a_result_that_does_not_come_is_said(page):
+    page.route("**/result", lambda route: route.abort())
+    page.goto("/audit/")
+    page.get_by_role("button", name="Start").click()
+    expect_end(page, "done")
+    expect(page.locator("#result")).to_have_text(
+        "The result could not be loaded. Load the page again."
+    )
+    page.reload()
+    expect(page.get_by_role("table")).to_be_visible()
+
+
+def test_messages_keep_their_numbers_across_a_reload(page, publisher_redis):
+    start(page)
+    expect_percent_above(page, 0)
+    progress = Progress(publisher_redis, page.locator("#run").get_attribute("data-channel"))
+    for number in range(250):
+        progress.message(f"message {number}")
+
+    def numbers():
+        expect(page.locator("#messages li", has_text="message 249")).to_be_visible()
+        return dict(
+            page.locator("#messages li").evaluate_all(
+                "items => items.map((item) => [item.textContent, item.value])"
+            )
+        )
+
+    before = numbers()
+    page.reload()
+    after = numbers()
+    shown = before.keys() & {f"message {number}" for number in range(250)} & after.keys()
+    assert len(shown) > 100
+    assert {text: before[text] for text in shown} == {text: after[text] for text in shown}
+    assert after["message 249"] - after["message 248"] >= 1
+    page.get_by_role("button", name="Cancel").click()
+    expect_end(page, "cancelled")
