@@ -7,10 +7,11 @@ import { subscribe } from "./webdis-progress/progress.js";
 const words = {
   connecting: "connecting",
   connected: "connected",
+  polling: "asking every 2 seconds",
   disconnected: "disconnected, trying again",
   finished: "closed, nothing more will come",
+  refused: "closed, this page is no longer yours: load it again",
 };
-const forbidden = [403, 404];
 // A screen reader needs about this long to read a message aloud.
 const announcementMilliseconds = 4000;
 
@@ -33,26 +34,16 @@ export function element(id) {
 export function listen(source, onEvent) {
   const { url = "", channel = "", replay = "", after, epoch } = source.dataset;
   const state = element("state");
-  const stop = new AbortController();
   subscribe({
     url,
     channel,
     after: Number(after),
     epoch,
-    replay: async (number, signal) => {
-      const answer = await fetch(`${replay}?after=${number}`, { signal });
-      if (forbidden.includes(answer.status)) {
-        stop.abort();
-        state.textContent = "closed, this page is no longer yours: load it again";
-      }
-      if (!answer.ok) throw new Error(`replay answered ${answer.status}`);
-      return answer.json();
-    },
+    replay,
     onEvent,
     onState: (value) => {
       state.textContent = words[value];
     },
-    signal: stop.signal,
   });
 }
 

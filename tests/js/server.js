@@ -5,6 +5,7 @@ import { once } from "node:events";
 import { WebSocketServer } from "ws";
 
 const DEADLINE_MILLISECONDS = 20_000;
+const JOINED_MESSAGES = 100;
 
 /** Start one for a test, which stops it. */
 export async function start(test) {
@@ -18,6 +19,8 @@ export async function start(test) {
 class Server {
   /** Every event that was published, as the Redis stream keeps them, by channel. */
   stream = new Map();
+  /** The last event of each task, and of the run by the name "", by channel. */
+  bars = new Map();
   /** Every command that arrived, with the socket's number. */
   commands = [];
   /** Every replay that was asked for: the channel and the number. */
@@ -59,6 +62,8 @@ class Server {
     const epoch = events.at(-1)?.epoch ?? `epoch ${++epochs}`;
     const event = { seq, epoch, ts, kind: "message", text: `text ${seq}`, ...fields };
     this.stream.set(channel, [...events, event]);
+    const bars = this.bars.get(channel) ?? new Map();
+    this.bars.set(channel, bars.set(event.task ?? "", event));
     return event;
   }
 
@@ -84,6 +89,29 @@ class Server {
     return events.filter(({ seq }) => !known || seq > after).slice(0, most);
   };
 
+  /** The same as PROTOCOL.md has it: with the state of all bars where the events do not tell all. */
+  replayWithState = (channel, most = 1000) => async (after, signal, epoch) => {
+    this.replays.push([channel, after, epoch]);
+    await this.beforeReplay(signal, channel);
+    const events = this.stream.get(channel) ?? [];
+    const bars = this.bars.get(channel) ?? new Map();
+    const last = { epoch: events.at(-1)?.epoch ?? "", seq: events.at(-1)?.seq ?? 0 };
+    const told = !epoch || epoch === last.epoch;
+    const trimmed = (events[0]?.seq ?? 1) > (after ?? 0) + 1;
+    const joins = after === null;
+    const { "": run = null, ...tasks } = Object.fromEntries(bars);
+    return {
+      ...last,
+      cancel: false,
+      events: joins
+        ? events.slice(-JOINED_MESSAGES)
+        : events.filter(({ seq }) => !told || after > last.seq || seq > after).slice(0, most),
+      ...((joins || !told || after > last.seq || trimmed) && {
+        state: { run, tasks: Object.values(tasks).sort((one, two) => one.seq - two.seq) },
+      }),
+    };
+  };
+
   stop() {
     for (const socket of this.listener.clients) socket.terminate();
     this.listener.close();
@@ -105,7 +133,7 @@ export async function until(condition, what = String(condition)) {
 export function listener(test, server, channel = "progress:1") {
   const controller = new AbortController();
   test.after(() => controller.abort());
-  const seen = { texts: [], numbers: [], states: [], abort: () => controller.abort() };
+  const seen = { texts: [], numbers: [], states: [], errors: [], abort: () => controller.abort() };
   seen.options = {
     url: server.url,
     channel,
@@ -115,9 +143,11 @@ export function listener(test, server, channel = "progress:1") {
       seen.texts.push(text);
     },
     onState: (state) => seen.states.push(state),
+    onError: (error) => seen.errors.push(error),
     signal: controller.signal,
     // An answer that is late on a busy machine must not look like a lost connection.
-    times: { answer: 15_000, heartbeat: 15_000, replay: 15_000, firstDelay: 5, longestDelay: 20 },
+    times: { answer: 15_000, heartbeat: 15_000, replay: 15_000, poll: 15_000,
+      firstDelay: 5, longestDelay: 20 },
   };
   return seen;
 }

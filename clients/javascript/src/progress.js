@@ -1,10 +1,11 @@
 /**
  * Receive every message of a Redis channel, once and in order, through a Webdis
- * WebSocket. Depends on nothing; lift it into your own project.
+ * WebSocket. Depends on nothing. What the messages hold: PROTOCOL.md of webdis-kit.
  *
  * Redis forgets what is published while nobody listens. So this subscribes,
  * *then* asks `replay` for everything after the last sequence number that it has
- * delivered, and does both again after every lost connection.
+ * delivered, and does both again after every lost connection. While there is no
+ * connection, as behind a proxy that blocks WebSockets, it asks `replay` every two seconds.
  *
  * What Webdis does decides how:
  * - When its Redis goes away, it sends one text frame and then keeps the socket
@@ -13,32 +14,67 @@
  * - UNSUBSCRIBE aborts it. So a subscription ends by not listening any more, and
  *   the socket is closed when its last subscription has ended.
  *
- * @typedef {"started"|"progress"|"message"|"done"|"failed"|"cancelled"} Kind
+ * @typedef {"started"|"progress"|"message"|"done"|"failed"|"cancelled"|"skipped"} Kind
+ * @typedef {"debug"|"info"|"warning"|"error"} Level
+ *
  * @typedef {object} ProgressEvent
  * @property {number} seq counts the channel's messages from 1
  * @property {string} [epoch] another one: the server lost its data, and counts anew
  * @property {string} ts time of publishing, UTC, ISO 8601
- * @property {Kind} kind
+ * @property {Kind} kind `done`, `failed`, `cancelled` and `skipped` end the task, or
+ *   without a task the channel
  * @property {string} text
  * @property {number|null} [current] steps that are done
  * @property {number|null} [total] steps that there are
+ * @property {string} [task] the task that it is about; without it: the run
+ * @property {string} [label] what the task is called for people
+ * @property {Level} [level] without it: `info`
+ * @property {Record<string, unknown>} [data] for programs
  *
- * @typedef {"connecting"|"connected"|"disconnected"|"finished"} State
- *   `connected`: everything published so far has been delivered, and what comes
- *   will be; `finished`: the last message there will be has been delivered
+ * @typedef {object} Bars the last event of every bar, however long ago
+ * @property {ProgressEvent|null} run
+ * @property {ProgressEvent[]} tasks
+ *
+ * @typedef {object} Answer what `replay` gives
+ * @property {string} epoch the channel's
+ * @property {number} seq number of the channel's last message
+ * @property {ProgressEvent[]} events
+ * @property {Bars} [state] where `events` do not tell all
+ * @property {boolean} [cancel] somebody has asked the work to stop
+ *
+ * @typedef {Answer & {state: Bars}} Snapshot
+ *
+ * @typedef {"connecting"|"connected"|"polling"|"disconnected"|"finished"|"refused"} State
+ *   `connected`: everything published so far has been delivered, and what comes will be;
+ *   `polling`: the same, up to two seconds late, as there is no socket;
+ *   `finished`: the last message there will be has been delivered;
+ *   `refused`: `replay` has answered that it never will
+ *
+ * @callback Replay
+ * @param {number|null} after answer what comes after this number; null: the state of all
+ *   bars and the last messages
+ * @param {AbortSignal} signal nobody waits for the answer any more
+ * @param {string} epoch that number's; empty while there is none
+ * @returns {Promise<Answer|ProgressEvent[]|Response>} an `Answer`; or a list: the next messages,
+ *   as many as it likes at a time and in the end none, from the first on if its own count is
+ *   below that number; or the `Response` that holds one of them
  *
  * @typedef {object} Options
  * @property {string} url WebSocket of Webdis, ending in `/.json`; one socket
  *   serves all subscriptions that name the same
  * @property {string} channel name of the Redis channel
- * @property {number} [after] sequence number of the last message already known
+ * @property {string|Replay} replay address that is asked with `?after=` and `epoch=` added, or a
+ *   function that asks. 400, 401, 403, 404 and 410, also as the `status` of an
+ *   error that it throws, end the subscription; whatever else fails is tried again
+ * @property {number|null} [after] number of the last message already known; 0, if left out,
+ *   for all that are kept; null for the state of all bars and the last messages
  * @property {string} [epoch] that message's
- * @property {(after: number, signal: AbortSignal) => Promise<ProgressEvent[]>} replay
- *   returns the next messages after a sequence number, in order, as many as it likes
- *   at a time and in the end none; if its own count is below that number, it
- *   returns its messages from the first on
- * @property {(event: ProgressEvent) => void} onEvent called once a message
+ * @property {(event: ProgressEvent) => void} [onEvent] called once a message
+ * @property {(snapshot: Snapshot) => void} [onSnapshot] called when an answer has the state of
+ *   all bars, before its events are delivered: it replaces what was known of them
  * @property {(state: State) => void} [onState] called when the state changes
+ * @property {(error: Error & {status?: number}) => void} [onError] called when `replay` fails,
+ *   refusals included; without it, the console tells
  * @property {AbortSignal} [signal] ends the subscription
  * @property {Partial<typeof defaultTimes>} [times] of the first subscription to a url
  */
@@ -51,13 +87,19 @@ export const defaultTimes = {
   heartbeat: 20_000,
   /** Within which `replay` answers. */
   replay: 10_000,
+  /** Between two questions to `replay` while there is no socket. */
+  poll: 2_000,
   /** The upper bound of the first wait before a new attempt; doubled with each. */
   firstDelay: 250,
   longestDelay: 4_000,
+  /** The same bound for a `replay` that fails again and again. */
+  longestReplayDelay: 30_000,
 };
 
 const wakeEvents = ["pageshow", "visibilitychange", "online", "offline"];
-const terminalKinds = ["done", "failed", "cancelled"];
+const terminalKinds = ["done", "failed", "cancelled", "skipped"];
+/** Answers that will not change: the question or who asks is wrong. */
+const refusals = [400, 401, 403, 404, 410];
 
 /** @type {Map<string, Connection>} */
 const connections = new Map();
@@ -71,7 +113,7 @@ const connections = new Map();
  */
 export function subscribe({ url, times, ...options }) {
   const { after = 0, signal } = options;
-  if (!Number.isSafeInteger(after) || after < 0)
+  if (after !== null && (!Number.isSafeInteger(after) || after < 0))
     throw new TypeError(`after is ${after}; a whole number from 0 is needed`);
   if (signal?.aborted) return;
   const connection = connections.get(url) ?? new Connection(url, { ...defaultTimes, ...times });
@@ -79,14 +121,69 @@ export function subscribe({ url, times, ...options }) {
 }
 
 /**
+ * Does an event of this kind end its bar?
+ *
+ * @param {Kind} kind
+ * @returns {kind is "done"|"failed"|"cancelled"|"skipped"}
+ */
+export const isEnd = (kind) => terminalKinds.includes(kind);
+
+/**
+ * Does nothing follow in the channel?
+ *
+ * @param {ProgressEvent} event
+ */
+const isLast = ({ kind, task }) => task === undefined && isEnd(kind);
+
+/**
  * Full jitter: all browsers lose a restarted server in the same moment.
  *
- * @param {typeof defaultTimes} times
+ * @param {number} first
+ * @param {number} longest
  * @param {number} attempt from 0
  * @returns {number} milliseconds to wait
  */
-const backOff = ({ firstDelay, longestDelay }, attempt) =>
-  Math.random() * Math.min(longestDelay, firstDelay * 2 ** attempt);
+const backOff = (first, longest, attempt) => Math.random() * Math.min(longest, first * 2 ** attempt);
+
+/**
+ * @param {string} message
+ * @param {number} [status] of HTTP
+ */
+const failure = (message, status) => Object.assign(new Error(`replay ${message}`), { status });
+
+/**
+ * @param {unknown} answer
+ * @returns {answer is Response}
+ */
+const isResponse = (answer) =>
+  typeof (/** @type {Response|undefined} */ (answer)?.json) === "function";
+
+/**
+ * @param {string} address
+ * @returns {Replay}
+ */
+const asking = (address) => (after, signal, epoch) => {
+  const query = new URLSearchParams({ epoch });
+  if (after !== null) query.set("after", `${after}`);
+  return fetch(`${address}${address.includes("?") ? "&" : "?"}${query}`, { signal });
+};
+
+/**
+ * Take what `replay` gave, whatever its form.
+ *
+ * @param {unknown} given
+ * @returns {Promise<Partial<Answer> & {events: ProgressEvent[]}>}
+ */
+const read = async (given) => {
+  if (isResponse(given)) {
+    if (!given.ok) throw failure(`answered ${given.status}`, given.status);
+    given = await given.json();
+  }
+  const answer = /** @type {Partial<Answer>} */ (Array.isArray(given) ? { events: given } : given);
+  const { events } = answer ?? {};
+  if (!Array.isArray(events)) throw failure("answered neither a list nor an object with events");
+  return { ...answer, events };
+};
 
 /**
  * @param {number} milliseconds
@@ -125,7 +222,11 @@ const call = (callback) => {
 class Subscription {
   #options;
   #connection;
+  #replay;
+  /** Number of the last message that was delivered. */
   #last;
+  /** It has asked for the state of all bars, or need not. */
+  #joined;
   #epoch;
   /** Time of the last message that was delivered. */
   #ts = "";
@@ -135,8 +236,14 @@ class Subscription {
   #pastEpochs = new Set();
   /** @type {State|undefined} */
   #state;
-  /** From the answer to SUBSCRIBE until the socket is lost. @type {AbortController|undefined} */
+  /**
+   * With a socket: from the answer to SUBSCRIBE until the socket is lost. Without: until
+   * the next such answer.
+   * @type {AbortController|undefined}
+   */
   #session;
+  /** Is this session one with a socket? */
+  #live = false;
   /** What is pushed while a replay is under way. @type {ProgressEvent[]|undefined} */
   #waiting;
 
@@ -145,19 +252,28 @@ class Subscription {
    * @param {Connection} connection
    */
   constructor(options, connection) {
+    const { after = 0, epoch, replay, signal } = options;
     this.#options = options;
     this.#connection = connection;
-    this.#last = options.after ?? 0;
-    this.#epoch = options.epoch || undefined;
-    options.signal?.addEventListener("abort", this.#end);
+    this.#replay = typeof replay === "string" ? asking(replay) : replay;
+    this.#last = after ?? 0;
+    this.#joined = after !== null;
+    this.#epoch = epoch || undefined;
+    signal?.addEventListener("abort", this.#end);
   }
 
   get channel() {
     return this.#options.channel;
   }
 
+  /** Ask for what is missing until the channel is subscribed. */
+  begin() {
+    void this.#poll();
+    this.#become("connecting");
+  }
+
   /** @param {State} state */
-  become(state) {
+  #become(state) {
     if (state === this.#state) return;
     this.#state = state;
     call(() => this.#options.onState?.(state));
@@ -165,26 +281,28 @@ class Subscription {
 
   /** The channel is subscribed, or a heartbeat was answered. */
   subscribed() {
-    if (this.#session) return;
+    if (this.#live) return;
+    this.#stop();
+    this.#live = true;
     this.#session = new AbortController();
     this.#catchUp(this.#session);
   }
 
   /** @param {ProgressEvent} event */
   pushed(event) {
-    if (!this.#session) return; // the replay after the answer to SUBSCRIBE will bring it
+    if (!this.#live || !this.#session) return; // the next replay will bring it
     if (this.#pastEpochs.has(event.epoch)) return;
     if (this.#waiting) this.#waiting.push(event);
-    else if (!this.#isAnew(event) && event.seq === this.#last + 1) this.#deliver(event);
+    else if (!this.#isAnew(event.epoch) && event.seq === this.#last + 1) this.#deliver(event);
     else this.#catchUp(this.#session); // a gap, a double, a new count: replay tells
   }
 
-  /** Tell whether the count began again, and follow it. @param {ProgressEvent|undefined} event */
-  #isAnew(event) {
-    if (!event || event.epoch === (this.#epoch ?? event.epoch)) return false;
+  /** Tell whether the count began again, and follow it. @param {string|undefined} epoch */
+  #isAnew(epoch) {
+    if (!epoch || epoch === (this.#epoch ?? epoch)) return false;
     this.#pastEpochs.add(this.#epoch);
     this.#last = this.#before.seq = 0;
-    this.#epoch = event.epoch;
+    this.#epoch = epoch;
     return true;
   }
 
@@ -203,13 +321,17 @@ class Subscription {
 
   /** The socket is gone. */
   lost() {
-    this.#stop();
-    this.become("disconnected");
+    if (this.#live) {
+      this.#stop();
+      void this.#poll();
+    }
+    if (this.#state !== "polling") this.#become("disconnected");
   }
 
   #stop() {
     this.#session?.abort();
     this.#session = this.#waiting = undefined;
+    this.#live = false;
   }
 
   #end = () => {
@@ -218,6 +340,11 @@ class Subscription {
     this.#connection.leave(this);
   };
 
+  #finish() {
+    this.#end();
+    this.#become("finished");
+  }
+
   /** @param {ProgressEvent} event */
   #deliver(event) {
     this.#last = event.seq;
@@ -225,10 +352,18 @@ class Subscription {
     if (event.seq <= this.#before.seq && event.ts <= this.#before.ts) return;
     this.#ts = event.ts;
     const session = this.#session;
-    call(() => this.#options.onEvent(event));
-    if (session !== this.#session || !terminalKinds.includes(event.kind)) return;
-    this.#end();
-    this.become("finished");
+    call(() => this.#options.onEvent?.(event));
+    if (session === this.#session && isLast(event)) this.#finish();
+  }
+
+  async #poll() {
+    const session = (this.#session = new AbortController());
+    const { times } = this.#connection;
+    while (session === this.#session) {
+      // Not all at once: they have lost their sockets in the same moment.
+      await pause((times.poll * (1 + Math.random())) / 2, session.signal);
+      if (session === this.#session) await this.#catchUp(session);
+    }
   }
 
   /**
@@ -237,64 +372,88 @@ class Subscription {
    * @param {AbortController} session
    */
   async #catchUp(session) {
-    const { times } = this.#connection;
+    const { firstDelay, longestReplayDelay } = this.#connection.times;
     for (let failures = 0; ; ) {
       /** @type {ProgressEvent[]} */
       const waiting = (this.#waiting = []);
       let news = false;
-      const events = await this.#replay(session.signal).catch(() => undefined);
+      const answer = await this.#ask(session.signal).catch((error) => this.#failed(error, session));
       if (session !== this.#session) return;
+      const { events = [], state, epoch, seq } = answer ?? {};
+      if (state) call(() => this.#options.onSnapshot?.(/** @type {Snapshot} */ (answer)));
+      if (session !== this.#session) return;
+      const end = events.at(-1);
       // The number that was asked for belongs to the count before: ask again.
-      const end = events?.at(-1);
-      if (this.#isAnew(end) || this.#isAnew(waiting.at(-1)) || this.#isBehind(end)) continue;
-      for (const event of events ?? [])
+      if (
+        this.#isAnew(epoch || end?.epoch) ||
+        this.#isAnew(waiting.at(-1)?.epoch) ||
+        this.#isBehind(end)
+      )
+        continue;
+      if (answer) this.#joined = true;
+      for (const event of events)
         if (event.seq > this.#last) {
           news = true;
           this.#deliver(event);
           if (session !== this.#session) return;
         }
+      // What is left out of an answer to the end is gone.
+      if (seq !== undefined && !events.length) this.#last = seq;
       for (const event of waiting)
         if (event.seq === this.#last + 1) {
           this.#deliver(event);
           if (session !== this.#session) return;
         }
-      const missing = waiting.some(({ seq }) => seq > this.#last);
-      if (events && !missing && (waiting.length || !news)) {
+      const missing = waiting.some((event) => event.seq > this.#last);
+      const complete = seq === undefined ? waiting.length || !news : this.#last >= seq;
+      if (answer && !missing && complete) {
         this.#waiting = undefined;
-        this.become("connected");
+        if (state?.run && isLast(state.run)) this.#finish();
+        else this.#become(this.#live ? "connected" : "polling");
         return;
       }
       if (news) {
         failures = 0;
         continue;
       }
-      this.become("disconnected");
-      await pause(backOff(times, failures++), session.signal);
+      this.#become("disconnected");
+      await pause(backOff(firstDelay, longestReplayDelay, failures++), session.signal);
       if (session !== this.#session) return;
     }
   }
 
   /**
    * @param {AbortSignal} signal
-   * @returns {Promise<ProgressEvent[]>} rejects when it takes too long, or at `signal`
+   * @returns {Promise<Partial<Answer> & {events: ProgressEvent[]}>} rejects when it takes too
+   *   long, or at `signal`
    */
-  #replay(signal) {
+  #ask(signal) {
+    const { times } = this.#connection;
     const request = new AbortController();
-    const timer = setTimeout(() => request.abort(), this.#connection.times.replay);
+    const timer = setTimeout(() => request.abort(), times.replay);
     const abort = () => request.abort();
     signal.addEventListener("abort", abort);
-    /** @type {Promise<ProgressEvent[]>} */
     const answer = new Promise((resolve, reject) => {
-      request.signal.addEventListener("abort", reject);
-      this.#options.replay(this.#last, request.signal).then((events) => {
-        if (Array.isArray(events)) resolve(events);
-        else reject();
-      }, reject);
+      request.signal.addEventListener("abort", () =>
+        reject(failure(`did not answer within ${times.replay / 1000} s`)),
+      );
+      const after = this.#joined ? this.#last : null;
+      this.#replay(after, request.signal, this.#epoch ?? "").then(read).then(resolve, reject);
     });
     return answer.finally(() => {
       clearTimeout(timer);
       signal.removeEventListener("abort", abort);
     });
+  }
+
+  /** @param {Error & {status?: number}} error @param {AbortController} session */
+  #failed(error, session) {
+    if (session !== this.#session) return;
+    const { onError } = this.#options;
+    call(() => (onError ? onError(error) : console.error(error)));
+    if (session !== this.#session || !refusals.includes(error?.status ?? 0)) return;
+    this.#end();
+    this.#become("refused");
   }
 }
 
@@ -345,7 +504,7 @@ class Connection {
       this.leave(subscription);
       throw error;
     }
-    subscription.become("connecting");
+    subscription.begin();
   }
 
   /** @param {Subscription} subscription */
@@ -417,8 +576,9 @@ class Connection {
   }
 
   #lost() {
+    const { firstDelay, longestDelay } = this.times;
     this.#close();
-    this.#retry = setTimeout(() => this.#open(), backOff(this.times, this.#attempt++));
+    this.#retry = setTimeout(() => this.#open(), backOff(firstDelay, longestDelay, this.#attempt++));
     for (const subscription of this.#subscriptions()) subscription.lost();
   }
 
