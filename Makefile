@@ -4,7 +4,7 @@ SHELL := /bin/sh
 export PROVIDER SUITE SOURCES TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT JSON QUICK SCENARIO
 KIT := .venv/bin/python -m kit
 
-.PHONY: help up provision down destroy status ip ssh verify doctor demo test test-roles test-tls test-security test-faults test-vm bench bench-up bench-publisher lint screenshots sbom audit diagrams role-docs lock
+.PHONY: help up provision down destroy status ip ssh verify doctor demo test test-all test-roles test-tls test-security test-faults test-vm bench bench-up bench-publisher lint screenshots sbom audit diagrams role-docs lock
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
@@ -13,9 +13,6 @@ help: ## list the targets
 	@requirements/install.sh $*
 
 .venv/demo.stamp: clients/python/pyproject.toml
-
-# These want an instance with TLS=1.
-EDGE_FAULTS := tests/faults/test_edge.py
 
 # Node.js is one of the Python packages, so it is pinned as they are.
 NODE := PATH="$(CURDIR)/.venv/bin:$$PATH"
@@ -45,25 +42,21 @@ demo: .venv/ops.stamp .venv/demo.stamp ## run the Flask demo (HOST= PORT=)
 	@$(KIT) ensure
 	@DEMO_KIT_DIR="$${DEMO_KIT_DIR:-$$($(KIT) dir)}" DEMO_HOST="$(HOST)" DEMO_PORT="$(PORT)" .venv/bin/python -m demo_app
 
-test: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp node_modules/.package-lock.json ## everything but test-vm and the other scenarios; makes the instance anew
-	@$(NODE) node --test --test-timeout=60000 --test-force-exit tests/js/*.test.js
+TESTED := .venv/ops.stamp .venv/demo.stamp .venv/test.stamp node_modules/.package-lock.json
+test: $(TESTED) ## does this checkout work on this machine? leaves the instance as make up does
 	@tests/install.sh
-	@tests/ruby/run.sh
-	@$(MAKE) --no-print-directory test-tls
-	@.venv/bin/python -m pytest tests --ignore tests/tls --ignore tests/docs --ignore $(EDGE_FAULTS)
-	@SCENARIO=upgrade $(KIT) test-roles
-	@$(KIT) ensure
-	@.venv/bin/python -m pytest tests/docs
+	@.venv/bin/python -m tests.run quick
+
+test-all: $(TESTED) ## all tests but test-vm and the scenarios of test-roles other than upgrade
+	@tests/install.sh
+	@.venv/bin/python -m tests.run all
 
 test-roles: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## molecule: each scenario in a container of its own (SCENARIO= SUITE=)
 	@$(KIT) test-roles
 
-test-tls: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## server, pages, edge and its faults with TLS=1; leaves the instance as `make up` does
+test-tls: $(TESTED) ## server, pages, edge and its faults with TLS=1, in an instance of their own
 	@tests/install.sh
-	@TLS=1 $(KIT) up
-	@$(KIT) verify
-	@.venv/bin/python -m pytest tests/tls tests/server tests/e2e $(EDGE_FAULTS)
-	@$(KIT) up
+	@.venv/bin/python -m tests.run all --lanes TLS
 
 test-security: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## each wall alone, secrets, and 10,000 generated frames and requests
 	@$(KIT) ensure
@@ -72,10 +65,10 @@ test-security: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## each wall al
 test-faults: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## break one thing after another; writes docs/faults.md
 	@tests/install.sh
 	@$(KIT) up
-	@FAULTS_PAGE=docs/faults.md .venv/bin/python -m pytest tests/faults --ignore $(EDGE_FAULTS)
-	@TLS=1 $(KIT) up
-	@FAULTS_PAGE=docs/faults.md .venv/bin/python -m pytest $(EDGE_FAULTS)
-	@$(KIT) up
+	@FAULTS_PAGE=docs/faults.md .venv/bin/python -m pytest tests/faults/test_faults.py
+	@KIT_INSTANCE=tls TLS=1 $(KIT) up
+	@KIT_INSTANCE=tls FAULTS_PAGE=docs/faults.md .venv/bin/python -m pytest tests/faults/test_edge.py
+	@KIT_INSTANCE=tls $(KIT) destroy
 
 test-vm: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## a real virtual machine, emulated, start to end: slow (QUICK=1 GUEST=1)
 	@.venv/bin/python tests/vm/run.py

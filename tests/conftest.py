@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from testinfra.host import Host
 
 
+# The demo knows nothing of names of instances: it and what a test starts are told the folder.
+os.environ.setdefault("DEMO_KIT_DIR", str(KIT_DIR))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give a test its own limit of time times ``SLOWER``, where the instance is emulated."""
     factor = float(os.environ.get("SLOWER") or 1)

@@ -8,11 +8,12 @@ import subprocess
 import sys
 import tarfile
 from itertools import groupby
+from pathlib import Path
 
 import pytest
 
 from kit import container
-from kit.checkout import CACHE_DIR, KIT_DIR, ROOT
+from kit.checkout import CACHE_DIR, INSTANCES_DIR, KIT_DIR, ROOT
 from tests.demo_server import free_port
 from tests.docs.blocks import blocks
 from tests.docs.reader import Reader
@@ -31,13 +32,16 @@ def documented_names() -> dict[str, str]:
     """Return what the documents write, by what it is called here."""
     address = container.claim_record("trixie")["subnet"].replace(".0/24", ".2")
     demo, example = free_port(), free_port()
-    return {
+    names = {
         f"127.0.0.1:{demo}": "127.0.0.1:5000",
         f"127.0.0.1:{example}": "127.0.0.1:5001",
         f"--port {example}": "--port 5001",
         container.NAME: "kit-a1b2c3",
         address: "198.18.66.2",
     }
+    if (folder := KIT_DIR.relative_to(ROOT)) != Path(".kit"):  # this instance has a name
+        names[f"{folder}/"] = ".kit/"
+    return names
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +65,7 @@ def bare_machine(archives):
         )
 
     kit("create")
-    config = ["-F", str(KIT_DIR / "instances/bare/ssh_config")]
+    config = ["-F", str(INSTANCES_DIR / "bare/ssh_config")]
     login = ["ssh", *config, "server"]
     for documented, archive in archives.items():
         target = f"server:{documented}.tar.gz"

@@ -1,4 +1,4 @@
-"""Faults behind the edge, on an instance that `make up TLS=1` made; `make test-tls` runs these."""
+"""Faults behind the edge, on an instance that `make up TLS=1` made, as `make test-tls` does."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_no_message_is_lost_doubled_or_out_of_order_behind_the_edge(fault, scene, record):
-    assert scene.instance["tls"], "the instance has no TLS: `make test-tls` brings it up with it"
+    assert scene.instance["tls"], "this instance has no TLS: `make test-tls` makes one that has"
     with fault(scene) as strike:
         row = scene.play(FAULTS[fault], strike)
     record(row)

@@ -3,7 +3,11 @@
 require "captured"
 require "fileutils"
 require "tmpdir"
-require "vagrant"
+begin
+  require "vagrant"
+rescue LoadError
+  # Told by each test that needs it.
+end
 
 # The Vagrantfile as Vagrant itself reads it, and what its VirtualBox provider would tell
 # VBoxManage; VBoxManage alone is replaced, by a script that prints captured output.
@@ -11,6 +15,7 @@ class TestVagrantfile < Minitest::Test
   include Captured
 
   def setup
+    skip "Vagrant as the distribution packages it is missing: apt-get install vagrant" unless defined?(Vagrant)
     Vagrant.plugin("2").manager.commands # loads what the providers need
     @home = Dir.mktmpdir
     @saved = ENV.to_h
@@ -26,6 +31,7 @@ class TestVagrantfile < Minitest::Test
   end
 
   def teardown
+    return unless @home
     ARGV.clear
     ENV.replace(@saved)
     FileUtils.remove_entry(@home)

@@ -1,0 +1,117 @@
+"""What there is to run: lanes, which run side by side, and the layers of each, in their order."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+
+DOCUMENTS = "tests/docs/test_documents.py"
+FAULTS = "tests/faults/test_faults.py"
+QUICK_FAULTS = "redis_killed or webdis_killed or link_down"
+NODE_TEST_MILLISECONDS = 60_000
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One command with tests.
+
+    Attributes:
+        name: What a person calls it.
+        command: Program and arguments; ``{reports}`` stands for a folder that it writes
+            JUnit reports into. Without it the command counts as one test.
+        quick: Whether `make test` runs it, or `make test-all` only.
+        environment: Added to that of the lane.
+    """
+
+    name: str
+    command: list[str]
+    quick: bool = False
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Layers that run one after the other, because they share an instance or a processor.
+
+    Attributes:
+        name: What a person calls it.
+        layers: In the order in which they run.
+        instance: Name of the instance that they share, as ``KIT_INSTANCE`` takes it; None
+            where they need none.
+        up: Whether the instance is brought up before the first layer.
+        environment: Of all layers, and of what brings the instance up.
+    """
+
+    name: str
+    layers: list[Layer]
+    instance: str | None = None
+    up: bool = False
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def pytest(*arguments: str) -> list[str]:
+    """Return the command that runs these tests."""
+    report = "--junitxml={reports}/report.xml"
+    return [sys.executable, "-m", "pytest", report, "--durations=0", *arguments]
+
+
+def kit(command: str) -> list[str]:
+    """Return the command line of a command of the kit."""
+    return [sys.executable, "-m", "kit", command]
+
+
+def node(*patterns: str) -> list[str]:
+    """Return the command that runs the tests in these files on Node.js."""
+    return [
+        *("node", "--test", "--test-force-exit"),
+        f"--test-timeout={NODE_TEST_MILLISECONDS}",
+        *("--test-reporter=spec", "--test-reporter-destination=stdout"),
+        *("--test-reporter=junit", "--test-reporter-destination={reports}/report.xml"),
+        *patterns,
+    ]
+
+
+LANES = [
+    Lane(
+        "plain",
+        instance="",
+        up=True,
+        layers=[
+            Layer("server", pytest("tests/server"), quick=True),
+            Layer("app", pytest("tests/app"), quick=True),
+            Layer("e2e", pytest("tests/e2e"), quick=True),
+            Layer("walls", pytest("tests/security"), quick=True),
+            Layer("three faults", pytest(FAULTS, "-k", QUICK_FAULTS), quick=True),
+            Layer("other faults", pytest(FAULTS, "-k", f"not ({QUICK_FAULTS})")),
+        ],
+    ),
+    Lane(
+        "TLS",
+        instance="tls",
+        up=True,
+        environment={"TLS": "1"},
+        layers=[
+            Layer("verify, TLS", kit("verify")),
+            Layer("edge", pytest("tests/tls", "tests/faults/test_edge.py")),
+            Layer("server, TLS", pytest("tests/server")),
+            Layer("e2e, TLS", pytest("tests/e2e")),
+            Layer("make up without TLS", kit("up"), environment={"TLS": "0"}),
+            Layer("edge taken away", pytest("tests/security/test_edge_absent.py")),
+        ],
+    ),
+    Lane(
+        "no instance",
+        layers=[
+            Layer("unit", pytest("tests/unit"), quick=True),
+            Layer("Node", node("tests/js/*.test.js"), quick=True),
+            Layer("Ruby", ["tests/ruby/run.sh", "{reports}"], quick=True),
+            Layer("references", pytest("tests/docs", "--ignore", DOCUMENTS), quick=True),
+            Layer("upgrade", kit("test-roles"), environment={"SCENARIO": "upgrade"}),
+        ],
+    ),
+    Lane(
+        "documents",
+        instance="documents",  # the first thing that a document does is to make it
+        layers=[Layer("documents", pytest(DOCUMENTS))],
+    ),
+]
