@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from flask import current_app, render_template
 from redis.exceptions import RedisError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
 from demo_app.jobs.queue import QueueFullError
 from webdis_progress import NotSentError
@@ -15,11 +15,13 @@ from webdis_progress import NotSentError
 if TYPE_CHECKING:
     from flask import Flask, Response
 
+RETRY_SECONDS = 10  # told to clients that are turned away
+
 
 def init_app(app: Flask) -> None:
     """Add headers and error pages to ``app``."""
     app.after_request(_add_headers)
-    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(HTTPException, _error_page)
     app.register_error_handler(QueueFullError, _queue_full)
     app.register_error_handler(RedisError, _message_server_away)
     app.register_error_handler(NotSentError, _message_server_away)
@@ -43,16 +45,22 @@ def _add_headers(response: Response) -> Response:
     return response
 
 
-def _http_error(error: HTTPException) -> tuple[str, int]:
-    code = error.code or 500
-    return render_template("error.html", title=error.name, text=error.description), code
+def _error_page(error: HTTPException, title: str | None = None) -> Response:
+    response = cast("Response", error.get_response())  # has its headers, such as Allow
+    response.content_type = "text/html; charset=utf-8"
+    response.set_data(
+        render_template("error.html", title=title or error.name, text=error.description)
+    )
+    return response
 
 
-def _queue_full(error: Exception) -> tuple[str, int]:
-    return render_template("error.html", title="Too many jobs", text=str(error)), 503
+def _queue_full(error: Exception) -> Response:
+    unavailable = ServiceUnavailable(str(error), retry_after=RETRY_SECONDS)
+    return _error_page(unavailable, "Too many jobs")
 
 
-def _message_server_away(error: Exception) -> tuple[str, int]:
+def _message_server_away(error: Exception) -> Response:
     current_app.logger.error("Redis: %s", error)
     text = "The message server does not answer. Try again in a moment; `make status` says more."
-    return render_template("error.html", title="Message server away", text=text), 503
+    unavailable = ServiceUnavailable(text, retry_after=RETRY_SECONDS)
+    return _error_page(unavailable, "Message server away")

@@ -197,3 +197,19 @@ def test_redis_away_is_a_page_with_one_sentence(app):
     assert answer.status_code == 503
     assert "does not answer" in answer.text
     assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "allowed"),
+    [
+        ("/job/x/cancel", "GET", {"POST", "OPTIONS"}),
+        ("/progress/progress:666/events", "DELETE", {"GET", "HEAD", "OPTIONS"}),
+        ("/", "PUT", {"GET", "HEAD", "OPTIONS"}),
+    ],
+)
+def test_a_wrong_method_is_answered_by_those_that_are_allowed(client, path, method, allowed):
+    answer = client.open(path, method=method)
+    assert answer.status_code == 405
+    assert set(answer.allow) == allowed
+    assert answer.content_type == "text/html; charset=utf-8"
+    assert "Method Not Allowed" in answer.text
