@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -40,7 +41,7 @@ def defaults() -> dict[str, object]:
         "KIT_DIR": str(Path(__file__).parent.parent / ".kit"),
         "BOOTSTRAP_SERVE_LOCAL": True,
         "MAX_CONTENT_LENGTH": 64 * 1024,  # its forms are small
-        "SESSION_COOKIE_NAME": "webdis_kit",  # other demos of Flask on this host have theirs
+        "SESSION_COOKIE_NAME": None,
         "SESSION_COOKIE_SAMESITE": "Lax",
         "SESSION_COOKIE_SECURE": None,
         # A page may stay open for longer than the hour that is the default.
@@ -79,8 +80,8 @@ def load_instance(config: MutableMapping[str, Any]) -> None:
 
     Args:
         config: Holds ``KIT_DIR``; receives ``INSTANCE`` (the content of instance.json),
-            ``REDIS_PUBLISHER`` and ``REDIS_JOBS`` (keyword arguments of ``redis.Redis``)
-            and ``WEBDIS_URL``.
+            ``REDIS_PUBLISHER`` and ``REDIS_JOBS`` (keyword arguments of ``redis.Redis``),
+            ``WEBDIS_URL`` and, if it is not set, ``SESSION_COOKIE_NAME``.
 
     Raises:
         ConfigurationError: The instance is not there.
@@ -104,6 +105,10 @@ def load_instance(config: MutableMapping[str, Any]) -> None:
             f"{error.filename} is not there: run `make up` first, or set DEMO_KIT_DIR to the "
             f".kit folder of a checkout that has an instance."
         ) from None
+    if config["SESSION_COOKIE_NAME"] is None:
+        # Browsers send a host's cookies to each of its ports: each checkout has its own.
+        checkout = hashlib.sha256(str(kit_dir.resolve()).encode()).hexdigest()[:8]
+        config["SESSION_COOKIE_NAME"] = f"webdis_kit_{checkout}"
     config["INSTANCE"] = instance
     config["WEBDIS_URL"] = instance["webdis"]["url"]
 

@@ -92,11 +92,11 @@ class Demo:
     eventually = staticmethod(eventually)
 
     def __init__(self, log, **settings):
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
         self._log = log
         environment = {
-            "DEMO_PORT": port,
+            "DEMO_PORT": self.port,
             "DEMO_QUEUE": f"test-{secrets.token_hex(4)}",
             "DEMO_WORKERS": 1,
             **settings,

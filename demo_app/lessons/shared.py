@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import threading
 import time
 
 from flask import Blueprint, current_app, render_template, url_for
+from werkzeug.exceptions import ServiceUnavailable
 
 from demo_app import channels, connections
 from webdis_progress import Progress, position
@@ -16,6 +19,9 @@ STEPS = (
     "Function running, please wait......",
     "Function still running, almost done.......",
 )
+# A function that runs within its request keeps a thread of the web server busy.
+MOST_AT_ONCE = 8
+_running = threading.BoundedSemaphore(MOST_AT_ONCE)
 
 
 @blueprint.get("/")
@@ -42,8 +48,21 @@ def function_page(channel: str) -> str:
 
 
 def run_function(channel: str) -> None:
-    """Do the slow work, and publish each step."""
-    progress = Progress(connections.publisher(), channel)
-    for step in STEPS:
-        progress.message(step)
-        time.sleep(float(current_app.config["PAUSE_SECONDS"]))
+    """Do the slow work, and publish each step.
+
+    Raises:
+        ServiceUnavailable: As many as may are at it already.
+    """
+    pause_seconds = float(current_app.config["PAUSE_SECONDS"])
+    if not _running.acquire(blocking=False):
+        raise ServiceUnavailable(
+            f"The function runs for {MOST_AT_ONCE} others at the moment; try again soon.",
+            retry_after=math.ceil(len(STEPS) * pause_seconds),
+        )
+    try:
+        progress = Progress(connections.publisher(), channel)
+        for step in STEPS:
+            progress.message(step)
+            time.sleep(pause_seconds)
+    finally:
+        _running.release()

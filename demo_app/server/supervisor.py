@@ -29,6 +29,8 @@ SHORT_LIFE_SECONDS = 5.0
 RESTART_SECONDS = 2.0
 # How long after Ctrl-C the work at hand may take, and then how long its end may take.
 GRACE_SECONDS = 3.0
+# What stands for all addresses, and one of them that can be opened.
+LOOPBACK_OF_ALL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # a key to look up
 
 
 class Child:
@@ -133,6 +135,24 @@ class Supervisor:
         self._end_lost_jobs()
 
 
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; on ``::`` for IPv4, too, where the system can."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
+    return socket.create_server((host, port), family=family, backlog=128, dualstack_ipv6=both)
+
+
+def _netloc(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _where(host: str, port: int) -> str:
+    """Return what can be opened in a browser of this host, in words."""
+    loopback = LOOPBACK_OF_ALL.get(host)
+    where = f"http://{_netloc(loopback or host, port)}/"
+    return f"{where} and on every address of this host" if loopback else where
+
+
 def _owner(port: int) -> str:
     """Return who listens on ``port``, in words, as far as ``ss`` may tell."""
     if not shutil.which("ss"):
@@ -156,17 +176,16 @@ def main() -> int:
     except ConfigurationError as error:
         return _fail(error)
     host, port = app.config["HOST"], app.config["PORT"]
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listener = socket.create_server((host, port), family=family, backlog=128)
+        listener = _listen(host, port)
     except OSError as error:
         return _fail(
-            f"{host}:{port} cannot be used: {error.strerror}{_owner(port)}. "
+            f"{_netloc(host, port)} cannot be used: {error.strerror}{_owner(port)}. "
             f"Choose another with HOST= or PORT=. See docs/troubleshooting.md#port-taken."
         )
     supervisor = Supervisor(app, listener)
     try:
-        print(f"Demo on http://{host}:{port}/, stop with Ctrl-C", flush=True)
+        print(f"Demo on {_where(host, port)}, stop with Ctrl-C", flush=True)
         supervisor.run()
     except KeyboardInterrupt:
         print("Stopping.", flush=True)

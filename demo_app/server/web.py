@@ -12,9 +12,11 @@ import sys
 import waitress
 
 from demo_app import create_app
+from demo_app.lessons.shared import MOST_AT_ONCE
 from demo_app.server.parents import end_with_parent
 
-THREADS = 16  # a request of the first lessons holds one for as long as its work takes
+# Those of slow functions are busy for as long as these take; the others answer meanwhile.
+THREADS = 2 * MOST_AT_ONCE
 
 
 def main() -> int:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
 import secrets
 import selectors
+import shutil
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 
 import pytest
 
 from demo_app import create_app
+from kit.checkout import KIT_DIR, ROOT
 from kit.page import trust
 from kit.verify import publisher
 
@@ -135,3 +141,33 @@ def demo(start_demo):
 @pytest.fixture
 def visitor(demo):
     return demo.visitor()
+
+
+@pytest.fixture
+def kit_dir(instance, tmp_path):
+    """Return a copy of the instance's description, with no secret of Flask's."""
+    (tmp_path / "instance.json").write_text(json.dumps(instance))
+    shutil.copytree(KIT_DIR / "secrets", tmp_path / "secrets")
+    (tmp_path / "secrets" / "flask").unlink(missing_ok=True)
+    return tmp_path
+
+
+@pytest.fixture
+def refusal(kit_dir):
+    """Return a function that returns what ``python -m demo_app`` says when it does not start."""
+
+    def run(**environment):
+        answer = subprocess.run(
+            [sys.executable, "-m", "demo_app"],
+            cwd=ROOT,
+            env={**os.environ, "DEMO_KIT_DIR": str(kit_dir), **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert answer.returncode == 1
+        assert "Traceback" not in answer.stderr
+        return answer.stderr
+
+    return run

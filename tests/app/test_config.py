@@ -2,61 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
-
 import pytest
 
 from demo_app import create_app
 from demo_app.config import ConfigurationError
-from kit.checkout import KIT_DIR, ROOT
 
 GOOD_SECRET = "0123456789abcdef" * 4
 
 
-@pytest.fixture
-def kit_dir(instance, tmp_path):
-    """Return a copy of the instance's description, with no secret of Flask's."""
-    (tmp_path / "instance.json").write_text(json.dumps(instance))
-    shutil.copytree(KIT_DIR / "secrets", tmp_path / "secrets")
-    (tmp_path / "secrets" / "flask").unlink(missing_ok=True)
-    return tmp_path
-
-
-def refusal(kit_dir, **environment):
-    """Return what `python -m demo_app` says when it refuses to start."""
-    answer = subprocess.run(
-        [sys.executable, "-m", "demo_app"],
-        cwd=ROOT,
-        env={**os.environ, "DEMO_KIT_DIR": str(kit_dir), **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert answer.returncode == 1
-    assert "Traceback" not in answer.stderr
-    return answer.stderr
-
-
-def test_production_refuses_a_generated_secret(kit_dir):
-    assert "DEMO_ENV=production needs DEMO_SECRET_KEY" in refusal(kit_dir, DEMO_ENV="production")
+def test_production_refuses_a_generated_secret(kit_dir, refusal):
+    assert "DEMO_ENV=production needs DEMO_SECRET_KEY" in refusal(DEMO_ENV="production")
     assert not (kit_dir / "secrets" / "flask").exists()
 
 
-def test_production_refuses_the_secret_that_development_has_kept(kit_dir):
+def test_production_refuses_the_secret_that_development_has_kept(kit_dir, refusal):
     create_app({"KIT_DIR": str(kit_dir)})
     assert (kit_dir / "secrets" / "flask").exists()
-    assert "needs DEMO_SECRET_KEY" in refusal(kit_dir, DEMO_ENV="production")
+    assert "needs DEMO_SECRET_KEY" in refusal(DEMO_ENV="production")
 
 
 @pytest.mark.parametrize("secret", ["dev", "12345678", "x" * 31])
 @pytest.mark.parametrize("environment", ["development", "production"])
-def test_a_short_secret_is_refused(kit_dir, environment, secret):
-    answer = refusal(kit_dir, DEMO_ENV=environment, DEMO_SECRET_KEY=secret)
+def test_a_short_secret_is_refused(refusal, environment, secret):
+    answer = refusal(DEMO_ENV=environment, DEMO_SECRET_KEY=secret)
     assert f"has {len(secret)} characters" in answer
 
 
@@ -99,8 +67,8 @@ def test_a_secret_that_was_not_written_to_the_end_is_made_again(kit_dir):
         ("ENV", "staging", "development, production"),
     ],
 )
-def test_a_wrong_value_is_answered_by_what_is_allowed(kit_dir, name, value, allowed):
-    answer = refusal(kit_dir, **{f"DEMO_{name}": value})
+def test_a_wrong_value_is_answered_by_what_is_allowed(refusal, name, value, allowed):
+    answer = refusal(**{f"DEMO_{name}": value})
     assert f"DEMO_{name}=" in answer
     assert allowed in answer
 

@@ -1,0 +1,79 @@
+"""The demo's processes as others meet them: addresses, busy threads, a neighbour's cookie."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import http.client
+import re
+import socket
+import urllib.error
+
+import pytest
+
+
+def test_slow_functions_leave_threads_for_the_rest(start_demo):
+    demo = start_demo(DEMO_PAUSE_SECONDS=5)
+    visitors = [demo.visitor() for _ in range(20)]
+
+    def press(visitor):
+        try:
+            return visitor.post("/shared/"), ""
+        except urllib.error.HTTPError as error:
+            with error:
+                return "", f"{error.code} {error.headers['Retry-After']} {error.read().decode()}"
+
+    with concurrent.futures.ThreadPoolExecutor(len(visitors)) as pool:
+        presses = [pool.submit(press, visitor) for visitor in visitors]
+        turned_away = next(concurrent.futures.as_completed(presses)).result()
+        # Whoever runs the function is not done yet, and pages and replay answer all the same.
+        assert not [done for done in presses if done.done() and done.result()[0]]
+        visitor = demo.visitor()
+        replay = re.search(r'data-replay="([^"]+)"', visitor.get("/shared/"))[1]
+        assert visitor.get(replay)
+        assert not [done for done in presses if done.done() and done.result()[0]]
+        answers = [done.result() for done in presses]
+    assert re.match("503 [0-9]+ .*8 .* at the moment", turned_away[1], re.DOTALL)
+    assert sum(1 for path, _ in answers if path) == 8
+    demo.stop()
+
+
+@pytest.mark.parametrize(
+    ("host", "shown", "reached"),
+    [
+        ("::1", "http://[::1]:{port}/,", ["::1"]),
+        ("::", "http://[::1]:{port}/ and on every address of this host,", ["::1", "127.0.0.1"]),
+        ("0.0.0.0", "http://127.0.0.1:{port}/ and on every address", ["127.0.0.1"]),  # noqa: S104  # what is tested
+    ],
+)
+def test_the_address_that_is_shown_can_be_opened(start_demo, host, shown, reached):
+    demo = start_demo(DEMO_HOST=host)
+    assert f"Demo on {shown.format(port=demo.port)}" in demo.log()
+    for address in reached:
+        with socket.create_connection((address, demo.port), timeout=30):
+            pass
+        connection = http.client.HTTPConnection(address, demo.port, timeout=30)
+        connection.request("GET", "/")
+        assert connection.getresponse().status == 200
+        connection.close()
+    demo.stop()
+
+
+def test_an_ipv6_address_that_is_taken_is_named_so_that_it_can_be_read(start_demo, refusal):
+    demo = start_demo(DEMO_HOST="::1")
+    said = refusal(DEMO_HOST="::1", DEMO_PORT=str(demo.port))
+    assert f"[::1]:{demo.port} cannot be used" in said
+    demo.stop()
+
+
+def test_the_demo_of_another_checkout_has_a_cookie_of_its_own(demo, start_demo, kit_dir):
+    other = start_demo(DEMO_KIT_DIR=kit_dir)
+    visitor = demo.visitor()
+    path = visitor.post("/job/")
+    # Browsers send a host's cookies to each of its ports.
+    visitor.url, home = other.url, visitor.url
+    elsewhere = visitor.post("/job/")
+    visitor.url = home
+    assert visitor.status_of(path) == 200
+    visitor.url = other.url
+    assert visitor.status_of(elsewhere) == 200
+    other.stop()
