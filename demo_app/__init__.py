@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, Flask
 from flask_bootstrap import Bootstrap5
 from flask_wtf import CSRFProtect
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from demo_app import config, connections, lessons, replay, security
 
@@ -38,6 +39,8 @@ def create_app(overrides: Mapping[str, object] | None = None) -> Flask:
     config.check(app.config)
     config.load_instance(app.config)
     config.load_secret_key(app.config)
+    if app.config["BEHIND_PROXY"]:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_host=1, x_prefix=1)  # type: ignore[method-assign]  # as Flask documents
     Bootstrap5(app)
     CSRFProtect(app)
     connections.init_app(app)

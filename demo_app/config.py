@@ -19,6 +19,7 @@ SECRET_KEY_LENGTH = 32
 NUMBERS: dict[str, tuple[float, float, float]] = {
     "PORT": (5000, 1, 65535),
     "WORKERS": (1, 1, 16),
+    "BEHIND_PROXY": (0, 0, 1),
     "PAUSE_SECONDS": (2.0, 0.0, 60.0),
     "JOB_STEPS": (40, 1, 100_000),
     "JOB_STEP_SECONDS": (0.25, 0.0, 60.0),

@@ -46,12 +46,18 @@ def children(pid):
 
 
 class Visitor:
-    """A browser without JavaScript: keeps cookies, follows redirects, fills in tokens."""
+    """A browser without JavaScript: keeps cookies, follows redirects, fills in tokens.
 
-    def __init__(self, url):
+    Args:
+        url: Of the demo.
+        handlers: Of urllib, for what is special about the way there.
+    """
+
+    def __init__(self, url, *handlers):
         self.url = url
         cookies = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
-        self._opener = urllib.request.build_opener(cookies)
+        self._opener = urllib.request.build_opener(cookies, *handlers)
+        self._opener.addheaders = [("Referer", f"{url}/")]
 
     def get(self, path):
         with self._opener.open(self.url + path, timeout=30) as answer:

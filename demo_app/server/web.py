@@ -25,7 +25,14 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     end_with_parent(parent, signal.SIGTERM)
-    waitress.serve(create_app(), sockets=[socket.socket(fileno=listener)], threads=THREADS)
+    app = create_app()
+    waitress.serve(
+        app,
+        sockets=[socket.socket(fileno=listener)],
+        threads=THREADS,
+        # Without a proxy these are whatever the client says.
+        clear_untrusted_proxy_headers=not app.config["BEHIND_PROXY"],
+    )
     return 0
 
 

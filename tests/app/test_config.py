@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from demo_app import create_app
-from demo_app.config import ConfigurationError
+from demo_app.config import ENVIRONMENTS, NUMBERS, ConfigurationError, defaults
+from kit.checkout import ROOT
 
 GOOD_SECRET = "0123456789abcdef" * 4
 
@@ -81,3 +84,18 @@ def test_an_empty_variable_is_none(kit_dir, monkeypatch):
 def test_no_instance_is_one_sentence(tmp_path):
     with pytest.raises(ConfigurationError, match="make up"):
         create_app({"KIT_DIR": str(tmp_path)})
+
+
+def test_every_setting_is_documented_as_it_is():
+    page = (ROOT / "docs/demo.md").read_text()
+    rows = dict(re.findall(r"^\| `DEMO_(\w+)` \| (.+?) \| .+? \|", page, re.MULTILINE))
+    allowed = dict(re.findall(r"^\| `DEMO_(\w+)` \| .+? \| (.+?) \|", page, re.MULTILINE))
+    flask_own = {"BOOTSTRAP_SERVE_LOCAL", "MAX_CONTENT_LENGTH", "WTF_CSRF_TIME_LIMIT"}
+    flask_own |= {name for name in defaults() if name.startswith("SESSION_COOKIE")}
+    assert rows.keys() == (defaults().keys() - flask_own) | {"SECRET_KEY"}
+    for name, (default, least, greatest) in NUMBERS.items():
+        assert rows[name] == f"`{default}`"
+        assert allowed[name] == f"{least:g} to {greatest:.15g}"
+    for name in ("HOST", "ENV", "QUEUE"):
+        assert rows[name] == f"`{defaults()[name]}`"
+    assert allowed["ENV"] == ", ".join(f"`{name}`" for name in ENVIRONMENTS)

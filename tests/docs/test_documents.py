@@ -21,7 +21,7 @@ from tests.docs.reader import Reader
 # One test a section, so that a run shows how far the reader is.
 SECTIONS = [
     pytest.param(name, list(section), id=f"{name}: {heading}")
-    for name in ("README.md", "docs/tutorial.md")
+    for name in ("README.md", "docs/tutorial.md", "docs/demo.md")
     for heading, section in groupby(blocks(ROOT / name), key=lambda block: block.heading)
 ]
 # What the tutorial builds by hand; the test takes what the cache has of it.
