@@ -1,6 +1,18 @@
 # webdis-kit: every entry point. Variables are passed on: make up SUITE=bookworm
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
+
+# What a target hears of its caller's environment, and nothing else: there is no end of names
+# that change what Python, pip, Ansible, Vagrant, SSH or Node.js do, or the language they speak.
+PASSED_ON := PATH HOME USER LOGNAME TERM TMPDIR TZ NO_COLOR CI MAKE% KIT_% DEMO_% XDG_CACHE_HOME \
+    XDG_RUNTIME_DIR DBUS_SESSION_BUS_ADDRESS LIBVIRT_DEFAULT_URI VAGRANT_HOME VAGRANT_DEFAULT_PROVIDER \
+    VBOX_USER_HOME %_proxy %_PROXY SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE \
+    NODE_EXTRA_CA_CERTS npm_config_registry PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_FIND_LINKS \
+    PIP_TRUSTED_HOST PIP_CERT PIP_CLIENT_CERT PIP_CONFIG_FILE PIP_CACHE_DIR PIP_DEFAULT_TIMEOUT \
+    PIP_NO_INDEX FUZZ_CONNECTIONS SYSTEMS GUEST
+OF_THE_CALLER := $(foreach name,$(.VARIABLES),$(if $(filter environment,$(origin $(name))),$(name)))
+unexport $(filter-out $(PASSED_ON),$(OF_THE_CALLER))
+export LC_ALL := $(if $(filter Darwin,$(shell uname)),en_US.UTF-8,C.UTF-8)
 export PROVIDER SUITE SOURCES TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT JSON QUICK SCENARIO
 KIT := .venv/bin/python -m kit
 
@@ -8,7 +20,9 @@ KIT := .venv/bin/python -m kit
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
-# One environment; a group is installed again when its lock file changes.
+# One environment; a group is installed again when its lock file changes, and all of them
+# where the environment cannot work any more.
+$(shell requirements/check.sh)
 .venv/%.stamp: requirements/%.txt requirements/install.sh
 	@requirements/install.sh $*
 

@@ -56,7 +56,8 @@ def read_instance() -> dict[str, Any]:
     """Return the content of ``.kit/instance.json``.
 
     Raises:
-        KitError: There is no instance, or it was never provisioned to the end.
+        KitError: There is no instance, or it was never provisioned to the end, or it is
+            that of the folder that this one was copied or moved from.
     """
     try:
         instance: dict[str, Any] = json.loads(INSTANCE_FILE.read_text(encoding="utf-8"))
@@ -65,6 +66,11 @@ def read_instance() -> dict[str, Any]:
         raise KitError(
             f"There is no instance{named} in this checkout; `make up` makes one."
         ) from None
+    if instance["name"] != NAME:
+        raise KitError(
+            f"{INSTANCE_FILE} is of {instance['name']}, the instance of another folder, which "
+            f"this checkout was copied or moved from; `make up` makes one for this folder."
+        )
     return instance
 
 

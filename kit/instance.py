@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import time
@@ -144,21 +145,28 @@ def write_ssh_config(machine: Machine, kit_dir: Path) -> None:
     write_private(KIT_DIR / "ssh" / "known_hosts", known_hosts)
     write_private(
         SSH_CONFIG,
-        f"Host server\n"
+        f"Host server {NAME}\n"
         f"  HostName {machine.address}\n"
         f"  User root\n"
-        f'  IdentityFile "{machine.private_key}"\n'
+        f'  IdentityFile "{_ssh_path(machine.private_key)}"\n'
         f"  IdentitiesOnly yes\n"
-        f'  UserKnownHostsFile "{kit_dir / "ssh" / "known_hosts"}"\n'
+        f'  UserKnownHostsFile "{_ssh_path(kit_dir / "ssh" / "known_hosts")}"\n'
         f"  StrictHostKeyChecking yes\n"
         f"  LogLevel ERROR\n",
     )
 
 
+def _ssh_path(path: Path) -> str:
+    """Return a path as a value of ssh_config, where ``%`` begins a token."""
+    return str(path).replace("%", "%%")
+
+
 def _write_inventory(machine: Machine, more: dict[str, Any]) -> None:
     connection: dict[str, Any] = {
-        "ansible_host": "server",  # the alias of ssh_config
-        "ansible_ssh_common_args": f"-F '{SSH_CONFIG}'",
+        # The alias of ssh_config. Ansible names the connection that it shares after it: with
+        # `server` that of one checkout would be taken for another's.
+        "ansible_host": NAME,
+        "ansible_ssh_common_args": f"-F {shlex.quote(str(SSH_CONFIG))}",
         "kit_dir": str(KIT_DIR),
         "kit_cache_dir": str(CACHE_DIR),
     }

@@ -52,7 +52,14 @@ class Page:
             origin = instance["origins"][0].removesuffix(":*")
             options.setdefault("ssl", trust(instance))
         # Webdis leaves a close without an answer.
-        defaults = {"origin": origin, "open_timeout": TIMEOUT_SECONDS, "close_timeout": 0.2}
+        # The instance is near; a proxy of the host's is for what is far away, and Python does
+        # not know networks in no_proxy.
+        defaults = {
+            "origin": origin,
+            "open_timeout": TIMEOUT_SECONDS,
+            "close_timeout": 0.2,
+            "proxy": None,
+        }
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()

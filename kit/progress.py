@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 REPORT_SECONDS = 10.0  # between two lines where the output is not a terminal
 TAIL_LINES = 25
 LOGS_KEPT = 40
-_CAUSE = re.compile(r"^\[ERROR\]: (?:Task failed: )?(?:(?:Module|Action) failed: )?(.+)")
+# Ansible's own mistakes have no brackets.
+_CAUSE = re.compile(r"^\[?ERROR\]?: (?:Task failed: )?(?:(?:Module|Action) failed: )?(.+)")
 _TASK = re.compile(r"^(?:TASK|RUNNING HANDLER) \[(?:\S+ : )?(.+?)\] \*")
 
 
@@ -94,14 +95,15 @@ def run_logged(  # noqa: PLR0913  # each says a different thing about one comman
         command: Program and arguments.
         log: Name of the log below ``.kit/logs``, without time or suffix.
         environment: Added to this process's environment.
-        on_failure: Returns more to show when the command fails.
+        on_failure: Returns more for the log when the command fails.
         hint: A sentence that says what to do when the command fails.
 
     Returns:
         The lines of the output.
 
     Raises:
-        KitError: The command failed; the end of its log has been printed.
+        KitError: The program is missing, or the command failed. CI, which keeps no logs,
+            is shown the end of this one.
     """
     LOG_DIR.mkdir(parents=True, exist_ok=True)
     (ROOT / ".kit").chmod(0o700)
@@ -113,16 +115,19 @@ def run_logged(  # noqa: PLR0913  # each says a different thing about one comman
     cause = ""
     start = time.monotonic()
     with path.open("w", encoding="utf-8") as file, _Ticker(label, shown) as ticker:
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, **(environment or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
+        try:
+            process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={**os.environ, **(environment or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+            )
+        except FileNotFoundError:
+            raise KitError(f"{label} failed: {command[0]} is missing. {hint}".strip()) from None
         assert process.stdout is not None  # noqa: S101  # for the type checker: it is a pipe
         try:
             for line in process.stdout:
@@ -144,9 +149,11 @@ def run_logged(  # noqa: PLR0913  # each says a different thing about one comman
         finally:
             process.stdout.close()
     if process.returncode:
-        print("\n".join(lines[-TAIL_LINES:]))
-        if on_failure:
-            print(on_failure())
+        more = on_failure() if on_failure else ""
+        with path.open("a", encoding="utf-8") as file:
+            file.write(more)
+        if os.environ.get("CI"):
+            print("\n".join([*lines[-TAIL_LINES:], more]))
         raise KitError(f"{label} failed{cause}. The whole log is {shown}. {hint}".strip())
     print(f"{label}: {time.monotonic() - start:.1f} s", flush=True)
     return lines

@@ -9,7 +9,12 @@ as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
 }
 
-if [ ! -x .venv/bin/pip ]; then
+apt() {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 "$@" >/dev/null
+}
+
+requirements/check.sh
+if [ ! -e .venv/made_for ] || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
     if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
         if ! command -v apt-get >/dev/null; then
             echo "Python with venv is missing: install Python 3.11 or newer." \
@@ -17,8 +22,7 @@ if [ ! -x .venv/bin/pip ]; then
             exit 1
         fi
         echo "Installing system packages: python3 python3-venv"
-        if ! { as_root apt-get -qq update && as_root apt-get -qq install -y --no-install-recommends \
-            python3 python3-venv; } >/dev/null; then
+        if ! { apt update && apt install -y --no-install-recommends python3 python3-venv; }; then
             echo "That failed; run \`sudo -v\` first if sudo wants a password, or check the network." \
                 "See docs/troubleshooting.md#packages-cannot-be-installed." >&2
             exit 1
@@ -29,8 +33,10 @@ if [ ! -x .venv/bin/pip ]; then
             "See docs/troubleshooting.md#python-too-old." >&2
         exit 1
     fi
+    [ ! -d .venv ] || echo "The Python environment in .venv is of another folder or Python: making it anew."
     rm -rf .venv
     python3 -m venv .venv
+    requirements/check.sh --write
 fi
 
 start=$(date +%s)
@@ -38,12 +44,15 @@ mkdir -p .kit/logs
 chmod 0700 .kit
 log=.kit/logs/$(date +%Y%m%d-%H%M%S)-python-$group.log
 echo "Python packages ($group), log: $log"
-# What the demo uses of this checkout is installed as it is, by the build backend that the
-# lock file has just brought: from the network it needs nothing.
-if ! { .venv/bin/pip install --disable-pip-version-check --require-hashes \
-    --requirement "requirements/$group.txt" \
-    && { [ "$group" != demo ] || .venv/bin/pip install --disable-pip-version-check --no-index \
-        --no-deps --no-build-isolation --editable clients/python; }; } >"$log" 2>&1; then
+# What a person's pip configuration says of users does not hold in an environment. What the
+# demo uses of this checkout is installed as it is, by the build backend that the lock file
+# has just brought: from the network it needs nothing.
+pip_install() {
+    .venv/bin/python -m pip install --disable-pip-version-check --no-user "$@"
+}
+if ! { pip_install --require-hashes --requirement "requirements/$group.txt" \
+    && { [ "$group" != demo ] || pip_install --no-index --no-deps --no-build-isolation \
+        --editable clients/python; }; } >"$log" 2>&1; then
     tail -n 15 "$log"
     echo "Error: the Python packages of requirements/$group.txt could not be installed. Check the network, then try again." \
         "See docs/troubleshooting.md#packages-cannot-be-installed." >&2

@@ -81,6 +81,7 @@ LANES = [
             Layer("app", pytest("tests/app"), quick=True),
             Layer("e2e", pytest("tests/e2e"), quick=True),
             Layer("walls", pytest("tests/security"), quick=True),
+            Layer("surroundings", pytest("tests/surroundings")),
             Layer("three faults", pytest(FAULTS, "-k", QUICK_FAULTS), quick=True),
             Layer("other faults", pytest(FAULTS, "-k", f"not ({QUICK_FAULTS})")),
         ],

@@ -1,0 +1,135 @@
+"""Whatever a caller's environment and paths hold, a target works or says why it cannot."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from kit.checkout import CACHE_DIR, ROOT
+
+# Each was enough to break a target of this kit or of a project like it.
+HOSTILE = {
+    "ANSIBLE_CONFIG": "/nowhere/ansible.cfg",
+    "ANSIBLE_FORCE_COLOR": "1",
+    "ANSIBLE_INVENTORY": "/nowhere",
+    "ANSIBLE_ROLES_PATH": "/nowhere",
+    "ANSIBLE_STDOUT_CALLBACK": "nonsense",
+    "ANSIBLE_VAULT_PASSWORD_FILE": "/nowhere",
+    "BASH_ENV": "/nowhere",
+    "CDPATH": "/",
+    "ENV": "/nowhere",
+    "GREP_OPTIONS": "--nonsense",
+    "LANG": "de_DE.UTF-8",
+    "LC_ALL": "xx_XX.UTF-8",
+    "LD_PRELOAD": "",
+    "NODE_OPTIONS": "--nonsense",
+    "PIP_REQUIRE_VIRTUALENV": "yes",
+    "PIP_TARGET": "/nowhere",
+    "PIP_USER": "yes",
+    "POSIXLY_CORRECT": "1",
+    "PYTHONHOME": "/nowhere",
+    "PYTHONOPTIMIZE": "2",
+    "PYTHONPATH": "/nowhere",
+    "PYTHONSTARTUP": "/nowhere",
+    "PYTHONWARNINGS": "error",
+    "RUBYOPT": "-rnonsense",
+    "SSH_AUTH_SOCK": "/nowhere",
+    "VAGRANT_VAGRANTFILE": "/nowhere",
+    "VIRTUAL_ENV": "/nowhere",
+}
+
+
+def make(*arguments, cwd=ROOT, seconds=240, **environment):
+    """Run make as a person would, and return what came of it."""
+    return subprocess.run(
+        ["make", "--no-print-directory", *arguments],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("target", ["status", "verify", "up"])
+def test_a_hostile_environment_changes_nothing(instance, target):
+    answer = make(target, **HOSTILE)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert not answer.stderr
+    if target == "status":
+        assert instance["name"] in answer.stdout
+
+
+def test_what_is_meant_for_a_target_reaches_it():
+    answer = make("up", SUITE="nonsense")
+    assert answer.returncode == 2
+    assert "SUITE=nonsense is not known" in answer.stderr
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """A proxy that does nothing for anybody, and counts who asked."""
+
+    asked = 0
+
+    def handle(self):
+        type(self).asked += 1
+
+    def log_message(self, *_):
+        pass
+
+
+def test_the_instance_is_not_looked_for_behind_a_proxy(instance):
+    assert instance["address"]
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{proxy.server_port}"
+        names = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY")
+        answer = make("verify", **dict.fromkeys(names, url), no_proxy="198.18.0.0/15")
+        proxy.shutdown()
+        thread.join()
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert Refusing.asked == 0
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """Return a copy of the checkout, its environment included, at a path with much in it."""
+    folder = tmp_path / "100 % of a rather long name of a folder" / "webdis-kit"
+    ignored = shutil.ignore_patterns(".git", "node_modules", "instances", "logs", "test-results")
+    shutil.copytree(ROOT, folder, ignore=ignored, symlinks=True)
+    yield folder
+    answer = make("destroy", cwd=folder)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+@pytest.fixture
+def long_home():
+    """Return a home folder in which paths of sockets come near to their limit of 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="home-of-somebody-with-a-long-name-") as home:
+        yield home
+
+
+@pytest.mark.timeout(600)
+def test_a_copied_checkout_has_an_instance_of_its_own(instance, copied, long_home):
+    answer = make("ip", cwd=copied)
+    assert answer.returncode == 2
+    assert "making it anew" in answer.stdout
+    assert f"is of {instance['name']}, the instance of another folder" in " ".join(
+        answer.stderr.split()
+    )
+    assert "Traceback" not in answer.stderr
+    own = {"HOME": long_home, "XDG_CACHE_HOME": str(CACHE_DIR.parent)}
+    answer = make("up", cwd=copied, seconds=500, PROVIDER="container", **own)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert make("ip", cwd=copied).stdout.strip() not in ("", instance["address"])
+    answer = make("verify", cwd=copied, **own)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
