@@ -116,7 +116,10 @@ def ip() -> None:
 
 def ssh() -> None:
     """Become an ssh client of the instance."""
-    read_instance()
+    if read_instance()["provider"] == "local":
+        raise KitError(
+            "There is nothing to log in to: with PROVIDER=local, Redis and Webdis run on this host."
+        )
     os.execvp("ssh", ["ssh", "-F", str(SSH_CONFIG), "server"])  # noqa: S606  # no shell is wanted
 
 

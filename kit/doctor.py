@@ -20,12 +20,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kit.checkout import CACHE_DIR
+from kit.local import compiler
 
 PYTHON = (3, 11)
 MEMORY_GIB = 2.0
 DISK_GIB = 10.0
 TIMEOUT_SECONDS = 4.0
-PROVIDERS = ("virtualbox", "libvirt", "container")  # the order of `auto`
+PROVIDERS = ("virtualbox", "libvirt", "container", "local")  # the order of `auto`
 HOSTS = ("download.redis.io", "github.com", "vagrantcloud.com")
 COLUMNS = (8, 16)
 
@@ -74,6 +75,18 @@ COMMANDS = {
     "Linux bridge": {
         "debian": f"{BRIDGE}; without NetworkManager: bridges: in netplan, or ifupdown",
         "other": BRIDGE,
+    },
+    "C compiler": {
+        "debian": "sudo apt-get install gcc g++ libc6-dev libevent-dev",
+        "fedora": "sudo dnf install gcc gcc-c++ libevent-devel",
+        "macos": "xcode-select --install",
+        "other": "your system's gcc and g++, or clang",
+    },
+    "make": {
+        "debian": "sudo apt-get install make",
+        "fedora": "sudo dnf install make",
+        "macos": "xcode-select --install",
+        "other": "your system's make",
     },
     "systemd-nspawn": {
         "other": "the container is for Debian and Ubuntu hosts; take a virtual machine",
@@ -207,7 +220,8 @@ def _kvm_usable() -> bool:
     return os.access("/dev/kvm", os.R_OK | os.W_OK)
 
 
-def _get(name: str) -> str:
+def how_to_get(name: str) -> str:
+    """Return the command that gets one of ``COMMANDS`` on this system."""
     system = this_system()
     commands = COMMANDS[name]
     if system == "wsl":
@@ -222,7 +236,7 @@ def _get(name: str) -> str:
 def _tool(name: str, version: str | None) -> Check:
     """Return the check of a program by the output of its version command."""
     if version is None:
-        return Check(name, ok=False, found="not found", command=_get(name), blocks="tool")
+        return Check(name, ok=False, found="not found", command=how_to_get(name), blocks="tool")
     return Check(
         name, ok=True, found=version.strip().splitlines()[-1] if version.strip() else "found"
     )
@@ -314,7 +328,8 @@ def libvirt() -> list[Check]:
         )
     devices, bridges = _linux_bridges()
     found = ", ".join(bridges) or f"none with the default route: {', '.join(devices) or 'no route'}"
-    checks.append(Check("Linux bridge", bool(bridges), found, _get("Linux bridge"), "hardware"))
+    command = how_to_get("Linux bridge")
+    checks.append(Check("Linux bridge", bool(bridges), found, command, "hardware"))
     return checks
 
 
@@ -327,7 +342,7 @@ def container() -> list[Check]:
                 name,
                 ok=False,
                 found="this is no Debian or Ubuntu",
-                command=_get(name),
+                command=how_to_get(name),
                 blocks="tool",
             )
         ]
@@ -337,7 +352,37 @@ def container() -> list[Check]:
         found = f"{', '.join(missing)} not yet: `make up` installs them"
     root = os.geteuid() == 0 or _output("sudo", "-n", "true") is not None
     rights = "root, or sudo that asks nothing" if root else "sudo would ask for a password"
-    return [Check(name, ok=True, found=found), Check("root", root, rights, "sudo -v", "tool")]
+    checks = [Check(name, ok=True, found=found), Check("root", root, rights, "sudo -v", "tool")]
+    if root:
+        checks.append(_namespaces())
+    return checks
+
+
+def _namespaces() -> Check:
+    """Return the check of root's rights, which a container often has taken away."""
+    as_root = () if os.geteuid() == 0 else ("sudo", "-n")
+    allowed = _output(*as_root, "unshare", "--mount", "--net", "true") is not None
+    found = "mounts and networks of its own" if allowed else "root may not make any here"
+    return Check("namespaces", allowed, found, "start this container with --privileged", "tool")
+
+
+def local() -> list[Check]:
+    """Return what Redis and Webdis need of this host as programs of this user."""
+    if platform.system() == "Windows":
+        found = "only in WSL2, Linux and macOS"
+        return [Check("system", ok=False, found=found, blocks="tool")]
+    make = "found" if shutil.which("make") else "not found"
+    checks = [Check("make", make == "found", make, how_to_get("make"), "tool")]
+    own = compiler.found()
+    missing = [name for name in compiler.NAMES if name not in own]
+    found = ", ".join(own.values())
+    if missing:
+        found = f"no {' and no '.join(missing)} that works: Zig's is taken, from PyPI"
+    checks.append(Check("C compiler", not missing, found, how_to_get("C compiler")))
+    headers = not missing and compiler.has_libevent(own["cc"])
+    found = "headers found" if headers else "no headers: it is built, too"
+    checks.append(Check("libevent", headers, found))
+    return checks
 
 
 def _linux_bridges() -> tuple[list[str], list[str]]:
@@ -444,7 +489,7 @@ def host() -> list[Check]:
     )
     return [
         Check("system", ok=True, found=f"{this_system()}, {platform.machine()}"),
-        Check("Python", python_ok, platform.python_version(), _get("Python"), "tool"),
+        Check("Python", python_ok, platform.python_version(), how_to_get("Python"), "tool"),
         Check("memory", memory >= MEMORY_GIB, f"{memory:.1f} GiB free, {MEMORY_GIB:.0f} wanted"),
         Check(
             "disk", disk >= DISK_GIB, f"{disk:.1f} GiB free at {CACHE_DIR}, {DISK_GIB:.0f} wanted"
@@ -461,7 +506,12 @@ def host() -> list[Check]:
     ]
 
 
-CHECKS = {"virtualbox": virtualbox, "libvirt": libvirt, "container": container}
+CHECKS = {
+    "virtualbox": virtualbox,
+    "libvirt": libvirt,
+    "container": container,
+    "local": local,
+}
 
 
 def obstacles(provider: str, *, hardware: bool) -> list[Check]:

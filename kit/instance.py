@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from kit import container, providers, tls
+from kit import container, providers, tls, verify
 from kit.checkout import (
     CACHE_DIR,
     INSTANCE,
@@ -26,14 +26,17 @@ from kit.checkout import (
     write_private,
 )
 from kit.errors import KitError
+from kit.local.provider import Local
 from kit.progress import Phases, run_logged
+from kit.system import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kit.machine import Machine, Provider
+    from kit.machine import Machine, MachineProvider
 
 SSH_SECONDS = 60.0
+MESSAGE_SECONDS = 60.0
 ORIGINS = {
     "upstream": "built from the release archive",
     "debian-pool": "built from Debian's copy of the release",
@@ -41,7 +44,7 @@ ORIGINS = {
 }
 
 
-def up(provider: Provider, sources: str, tls_settings: tls.Settings | None) -> None:
+def up(provider: MachineProvider | Local, sources: str, tls_settings: tls.Settings | None) -> None:
     """Create, start and provision this checkout's instance, and print its summary.
 
     Args:
@@ -53,11 +56,62 @@ def up(provider: Provider, sources: str, tls_settings: tls.Settings | None) -> N
         KitError: A step failed; its log has been shown.
     """
     phases = Phases()
+    if isinstance(provider, Local):
+        _up_local(provider, sources, tls_settings, phases)
+        return
     machine = _machine(provider, phases)
     provision(provider, machine, sources, tls_settings, phases)
 
 
-def create(provider: Provider) -> None:
+def _up_local(
+    provider: Local, sources: str, tls_settings: tls.Settings | None, phases: Phases
+) -> None:
+    if tls_settings:
+        raise KitError(
+            "TLS=1 is not for PROVIDER=local, which has no edge: `make destroy`, then "
+            "`make up TLS=1` with another provider.",
+            2,
+        )
+    changed = provider.up(sources, phases)
+    if changed:
+        with phases.phase("first message"):
+            _wait_for_message(provider)
+    finish()
+    if changed:
+        _say_seconds(phases)
+    else:
+        print("Nothing had to be changed.")
+
+
+def _wait_for_message(provider: Local) -> None:
+    instance = read_instance()
+    problem = ""
+
+    def arrives() -> bool:
+        nonlocal problem
+        try:
+            verify.message_arrives(instance)
+        except verify.FAILURES as error:
+            problem = str(error)
+        else:
+            return True
+        return False
+
+    wait_until(
+        arrives,
+        MESSAGE_SECONDS,
+        lambda: (
+            f"No message came through within {MESSAGE_SECONDS:.0f} s ({problem}). "
+            f"{provider.where_to_look()} See docs/troubleshooting.md#failed-checks."
+        ),
+    )
+
+
+def _say_seconds(phases: Phases) -> None:
+    print("Seconds:   " + ", ".join(f"{k} {v:.1f}" for k, v in phases.seconds.items()))
+
+
+def create(provider: MachineProvider) -> None:
     """Create and start a machine, and write what Ansible reaches it by.
 
     Args:
@@ -69,7 +123,7 @@ def create(provider: Provider) -> None:
     _connect(provider, _machine(provider, Phases()), None)
 
 
-def _machine(provider: Provider, phases: Phases) -> Machine:
+def _machine(provider: MachineProvider, phases: Phases) -> Machine:
     KIT_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Made by this user before root writes its part of the cache.
     (CACHE_DIR / "archives").mkdir(parents=True, exist_ok=True)
@@ -77,14 +131,16 @@ def _machine(provider: Provider, phases: Phases) -> Machine:
         return provider.up()
 
 
-def _connect(provider: Provider, machine: Machine, tls_settings: tls.Settings | None) -> None:
+def _connect(
+    provider: MachineProvider, machine: Machine, tls_settings: tls.Settings | None
+) -> None:
     write_ssh_config(machine, KIT_DIR)
     _write_inventory(machine, tls.prepare(tls_settings, machine.address))
     _wait_for_ssh(provider)
 
 
 def provision(
-    provider: Provider,
+    provider: MachineProvider,
     machine: Machine,
     sources: str,
     tls_settings: tls.Settings | None,
@@ -123,7 +179,7 @@ def provision(
             "docs/troubleshooting.md has the usual causes.",
         )
     finish()
-    print("Seconds:   " + ", ".join(f"{k} {v:.1f}" for k, v in phases.seconds.items()))
+    _say_seconds(phases)
     if any("changed=0" in line and line.startswith("server") for line in recap):
         print("Nothing had to be changed.")
 
@@ -217,7 +273,7 @@ def _ssh(*command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _wait_for_ssh(provider: Provider) -> None:
+def _wait_for_ssh(provider: MachineProvider) -> None:
     deadline = time.monotonic() + SSH_SECONDS
     while (answer := _ssh("true")).returncode:
         if time.monotonic() > deadline:
@@ -262,7 +318,12 @@ def summary() -> None:
         print("           Firefox:   Settings, Certificates, View, Authorities, Import")
         print(f"           curl:      --cacert {ca}")
         print(f"Pages of:  {' '.join(instance['origins'])} may connect (ORIGINS=)")
-    print("Next:      make demo | make verify | make test | make ssh | make destroy")
+    if instance["provider"] == "local":
+        print("Without:   firewall, sandboxes, users of their own, TLS: it is for trying out, by")
+        print("           this host's own browsers. `make doctor` says what a server needs.")
+        print("Next:      make demo | make verify | make down | make destroy")
+    else:
+        print("Next:      make demo | make verify | make test | make ssh | make destroy")
 
 
 def status() -> None:

@@ -35,24 +35,28 @@ class Machine:
 
 
 class Provider(Protocol):
-    """A way to get this checkout's machine."""
+    """A way to get this checkout's instance."""
 
     name: str
 
     def exists(self) -> bool:
-        """Tell whether this checkout has a machine of this provider, running or not."""
+        """Tell whether this checkout has an instance of this provider, running or not."""
 
     def running(self) -> bool:
-        """Tell whether that machine runs."""
+        """Tell whether that instance runs."""
+
+    def down(self) -> bool:
+        """Stop the instance and keep it; tell whether it was running."""
+
+    def destroy(self) -> bool:
+        """Remove the instance; tell whether there was one."""
+
+
+class MachineProvider(Provider, Protocol):
+    """A way to get a machine of its own for this checkout's instance."""
 
     def up(self) -> Machine:
         """Create the machine where it is missing, and start it."""
-
-    def down(self) -> bool:
-        """Stop the machine and keep it; tell whether it was running."""
-
-    def destroy(self) -> bool:
-        """Remove the machine; tell whether there was one."""
 
     def where_to_look(self) -> str:
         """Return a sentence that says where a machine that lets nobody in can be seen."""

@@ -9,25 +9,27 @@ from kit import doctor
 from kit.checkout import INSTANCE
 from kit.container import Container
 from kit.errors import KitError
+from kit.local.provider import Local
 from kit.vagrant import Vagrant
 
 if TYPE_CHECKING:
-    from kit.machine import Provider
+    from kit.machine import MachineProvider
 
 # In the order in which `auto` tries them.
-PROVIDERS: dict[str, Provider] = {
+PROVIDERS: dict[str, MachineProvider | Local] = {
     "virtualbox": Vagrant("virtualbox"),
     "libvirt": Vagrant("libvirt"),
     "container": Container(),
+    "local": Local(),
 }
 
 
-def current() -> Provider | None:
+def current() -> MachineProvider | Local | None:
     """Return the provider that this checkout has a machine from, if any."""
     return next((provider for provider in _usable().values() if provider.exists()), None)
 
 
-def _usable() -> dict[str, Provider]:
+def _usable() -> dict[str, MachineProvider | Local]:
     """Return the providers for this instance: a checkout has one virtual machine."""
     return {name: one for name, one in PROVIDERS.items() if name == "container" or not INSTANCE}
 
@@ -38,7 +40,7 @@ def running() -> bool:
     return provider is not None and provider.running()
 
 
-def choose() -> Provider:
+def choose() -> MachineProvider | Local:
     """Return the provider for ``make up``, as ``PROVIDER`` says, and print why.
 
     Raises:

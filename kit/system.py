@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
+from typing import TYPE_CHECKING
 
 from kit.errors import KitError
 from kit.progress import run_logged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def as_root(command: list[str]) -> list[str]:
@@ -75,3 +80,23 @@ def ensure_packages(names: list[str]) -> None:
         log="apt-install",
         hint=hint,
     )
+
+
+def wait_until(
+    condition: Callable[[], bool], timeout_seconds: float, complaint: Callable[[], str]
+) -> None:
+    """Return when ``condition`` is true.
+
+    Args:
+        condition: Asked every 50 ms.
+        timeout_seconds: How long to wait.
+        complaint: Returns the sentence for when it does not become true.
+
+    Raises:
+        KitError: It did not become true in time.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise KitError(complaint())
+        time.sleep(0.05)

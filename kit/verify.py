@@ -81,6 +81,10 @@ CHECKS: tuple[tuple[str, Callable[[dict[str, Any]], str]], ...] = (
 )
 
 
+# What a check may end with.
+FAILURES = (KitError, redis.RedisError, WebSocketException, OSError, ValueError)
+
+
 def verify() -> None:
     """Run every check and print a line for each.
 
@@ -94,7 +98,7 @@ def verify() -> None:
     for subject, check in CHECKS:
         try:
             print(f"ok    {subject}  {check(instance)}")
-        except (KitError, redis.RedisError, WebSocketException, OSError, ValueError) as error:
+        except FAILURES as error:
             failed += 1
             print(f"FAIL  {subject}  {check.__doc__} But: {error}")
     if failed:

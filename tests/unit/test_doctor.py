@@ -104,7 +104,7 @@ def test_json_says_the_same(tmp_path):
     assert answer.returncode == 1
     found = json.loads(answer.stdout)
     assert found["choice"] is None
-    assert list(found["providers"]) == ["virtualbox", "libvirt", "container"]
+    assert list(found["providers"]) == ["virtualbox", "libvirt", "container", "local"]
     vagrant = found["providers"]["virtualbox"]["checks"][0]
     assert (vagrant["name"], vagrant["ok"]) == ("Vagrant", False)
     assert "vagrant" in vagrant["command"].lower()

@@ -12,6 +12,8 @@ NOTHING_MISSING: list[Check] = []
 VIRTUALBOX_MISSING = [
     Check("VirtualBox", ok=False, found="not found", command="get it", blocks="tool")
 ]
+ROOT_MISSING = [Check("root", ok=False, found="no sudo", blocks="tool")]
+MAKE_MISSING = [Check("make", ok=False, found="not found", blocks="tool")]
 BRIDGE_MISSING = [Check("Linux bridge", ok=False, found="no bridge", blocks="hardware")]
 
 
@@ -51,6 +53,11 @@ def test_auto_prefers_virtualbox_then_libvirt(host):
     assert providers.choose().name == "libvirt"
 
 
+def test_auto_takes_this_host_itself_where_there_is_nothing_else(host):
+    host(virtualbox=VIRTUALBOX_MISSING, libvirt=BRIDGE_MISSING, container=ROOT_MISSING)
+    assert providers.choose().name == "local"
+
+
 def test_auto_keeps_what_the_checkout_has(host, capsys):
     host(existing="container")
     assert providers.choose().name == "container"
@@ -77,6 +84,11 @@ def test_another_than_the_checkout_has_is_refused(host):
 
 
 def test_no_provider_at_all(host):
-    host(virtualbox=VIRTUALBOX_MISSING, libvirt=BRIDGE_MISSING, container=VIRTUALBOX_MISSING)
+    host(
+        virtualbox=VIRTUALBOX_MISSING,
+        libvirt=BRIDGE_MISSING,
+        container=ROOT_MISSING,
+        local=MAKE_MISSING,
+    )
     with pytest.raises(KitError, match="`make doctor`"):
         providers.choose()

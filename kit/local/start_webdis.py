@@ -1,0 +1,55 @@
+"""Become Webdis, as the role's unit starts it: configuration checked, Redis there, memory bounded.
+
+start_webdis.py CHECK WEBDIS MEMORY_LIMIT TARGET: run by supervisord, where webdis.json is.
+CHECK is the role's program that writes the configuration with the password to TARGET, and
+MEMORY_LIMIT is a number with a unit, as systemd has it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
+
+
+def bytes_of(limit: str) -> int:
+    """Return the bytes of a limit such as ``256M``, or what stands for none."""
+    if limit == "infinity":
+        return resource.RLIM_INFINITY
+    return int(limit.rstrip("KMGT")) * UNITS.get(limit[-1], 1)
+
+
+def wait_for(address: tuple[str, int]) -> None:
+    """Return when somebody listens at ``address``."""
+    while True:
+        try:
+            socket.create_connection(address, timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+
+
+def main() -> None:
+    """Check, wait, and become Webdis."""
+    check, program, memory_limit, target = sys.argv[1:]
+    Path("webdis.pid").write_text(str(os.getpid()), encoding="ascii")
+    command = [sys.executable, check, "webdis.json", "webdis_password", target]
+    if code := subprocess.run(command, check=False).returncode:
+        sys.exit(code)
+    configuration = json.loads(Path("webdis.json").read_text(encoding="utf-8"))
+    wait_for((configuration["redis_host"], configuration["redis_port"]))
+    limit = bytes_of(memory_limit)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    os.execv(program, [program, target])  # noqa: S606  # no shell is wanted
+
+
+if __name__ == "__main__":
+    main()
