@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from kit import pairs
 from kit.checkout import CACHE_DIR
 from kit.local import compiler
 
@@ -68,8 +69,14 @@ COMMANDS = {
         "other": "https://libvirt.org/, for Linux hosts",
     },
     "vagrant-libvirt": {
-        "debian": "sudo apt-get install vagrant-libvirt, or vagrant plugin install vagrant-libvirt",
-        "fedora": "sudo dnf install vagrant-libvirt, or vagrant plugin install vagrant-libvirt",
+        "debian": (
+            "sudo apt-get install vagrant-libvirt, or beside another Vagrant: "
+            "sudo apt-get install libvirt-dev && vagrant plugin install vagrant-libvirt"
+        ),
+        "fedora": (
+            "sudo dnf install vagrant-libvirt, or beside another Vagrant: "
+            "sudo dnf install libvirt-devel && vagrant plugin install vagrant-libvirt"
+        ),
         "other": "vagrant plugin install vagrant-libvirt",
     },
     "Linux bridge": {
@@ -300,6 +307,14 @@ def virtualbox() -> list[Check]:
                 blocks="hardware",
             )
         )
+    problem = pairs.vagrant_and_virtualbox(checks[0].found, checks[1].found)
+    if problem:
+        checks.append(
+            Check("versions", ok=False, found=problem, command=VAGRANT_SITE, blocks="tool")
+        )
+    problem, cure = pairs.kvm_and_virtualbox(checks[1].found, _read(pairs.HOLDS_AT_LOAD))
+    if problem:
+        checks.append(Check("KVM", ok=False, found=problem, command=cure, blocks="hardware"))
     if checks[1].ok:
         names = re.findall(r"^Name:\s+(.+)$", _vboxmanage("list", "bridgedifs") or "", re.MULTILINE)
         found = ", ".join(names) or "VirtualBox finds no interface"
