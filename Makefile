@@ -16,7 +16,7 @@ export LC_ALL := $(if $(filter Darwin,$(shell uname)),en_US.UTF-8,C.UTF-8)
 export PROVIDER SUITE SOURCES TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT JSON QUICK SCENARIO
 KIT := .venv/bin/python -m kit
 
-.PHONY: help up provision down destroy status ip ssh verify doctor demo test test-all test-roles test-tls test-security test-faults test-vm bench bench-up bench-publisher lint screenshots sbom audit diagrams role-docs lock
+.PHONY: help up provision down destroy status ip ssh verify doctor demo test test-all test-roles test-tls test-security test-faults mutants test-vm bench bench-up bench-publisher lint screenshots sbom audit diagrams role-docs lock
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
@@ -83,6 +83,11 @@ test-faults: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## break one thin
 	@KIT_INSTANCE=tls TLS=1 $(KIT) up
 	@KIT_INSTANCE=tls FAULTS_PAGE=docs/faults.md .venv/bin/python -m pytest tests/faults/test_edge.py
 	@KIT_INSTANCE=tls $(KIT) destroy
+
+mutants: $(TESTED) ## break the product in a copy, fault by fault: each must turn its tests red (ONLY=WORD)
+	@tests/install.sh
+	@tests/ruby/run.sh >/dev/null
+	@.venv/bin/python -m tests.mutants.run "$(ONLY)"
 
 test-vm: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## a real virtual machine, emulated, start to end: slow (QUICK=1 GUEST=1)
 	@.venv/bin/python tests/vm/run.py

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from demo_app import channels
 from webdis_progress import Progress
 
 RUNS_LISTED = 20
@@ -41,6 +42,12 @@ def test_a_session_of_many_starts_lists_the_newest_and_keeps_all(client):
     paths = [start(client) for _ in range(35)]
     assert listed(client) == paths[: -RUNS_LISTED - 1 : -1]
     assert {client.get(path).status_code for path in paths} == {200}
+
+
+def test_a_session_of_more_starts_than_it_keeps_forgets_the_oldest(client, monkeypatch):
+    monkeypatch.setattr(channels, "MOST_RUNS", 3)
+    paths = [start(client) for _ in range(5)]
+    assert [client.get(path).status_code for path in paths] == [404, 404, 200, 200, 200]
 
 
 def test_starts_at_once_are_all_the_sessions_own(app, client):

@@ -142,7 +142,7 @@ def test_ten_seconds_offline(page, context, instance):
         expect(page.locator("#state")).to_have_text(re.compile("disconnected"))
         lost_at = page.evaluate("numbers()")[-1]
         context.set_offline(False)
-    expect(page.locator("#state")).to_have_text(re.compile("connected|closed"))
+    expect(page.locator("#state")).to_have_text(re.compile("^(connected|closed)"))
     expect_end(page, "done")
     assert expect_each_number_once(page)[-1] > lost_at
 

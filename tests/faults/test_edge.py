@@ -12,6 +12,7 @@ from kit.verify import publisher
 from tests.faults.test_faults import (
     BACK_SECONDS,
     edited,
+    end,
     link_down,
     nothing,
     redis_restarted,
@@ -35,7 +36,7 @@ def edge_reloaded(scene):
 
 @contextmanager
 def edge_killed(scene):
-    yield partial(scene.command, "systemctl kill --signal=KILL nginx")
+    yield partial(end, scene, "nginx", "systemctl kill --signal=KILL nginx")
 
 
 @contextmanager

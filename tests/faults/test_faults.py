@@ -16,6 +16,7 @@ from websockets.exceptions import WebSocketException
 
 from kit.checkout import ROOT
 from kit.page import Page
+from tests.demo_server import eventually
 from tests.faults import clock, crowd
 from tests.faults.disk import small_disk
 
@@ -53,6 +54,13 @@ def crash_webdis(scene, *commands):
     pytest.fail(f"Webdis survived {commands}")
 
 
+def end(scene, unit, command):
+    """Run what ends the process of a unit, and see that it has."""
+    before = scene.main_pid(unit)
+    scene.command(command)
+    eventually(lambda: scene.main_pid(unit) != before, f"{unit} has survived {command}")
+
+
 @contextmanager
 def nothing(_scene):
     yield lambda: None
@@ -60,17 +68,19 @@ def nothing(_scene):
 
 @contextmanager
 def redis_restarted(scene):
-    yield partial(scene.command, "systemctl restart redis")
+    yield partial(end, scene, "redis", "systemctl restart redis")
 
 
 @contextmanager
 def redis_killed(scene):
-    yield partial(scene.command, "systemctl kill --kill-whom=main --signal=KILL redis")
+    kill = "systemctl kill --kill-whom=main --signal=KILL redis"
+    yield partial(end, scene, "redis", kill)
 
 
 @contextmanager
 def webdis_killed(scene):
-    yield partial(scene.command, "systemctl kill --kill-whom=main --signal=KILL webdis")
+    kill = "systemctl kill --kill-whom=main --signal=KILL webdis"
+    yield partial(end, scene, "webdis", kill)
 
 
 @contextmanager

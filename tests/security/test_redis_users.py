@@ -182,7 +182,9 @@ def test_without_the_right_password_nobody_gets_in(instance, credentials):
 
 
 def test_passwords_of_others_do_not_open_admin(instance, secrets_dir):
-    for file in secrets_dir.glob("redis_*"):
+    files = list(secrets_dir.glob("redis_*"))
+    assert {"redis_webdis", "redis_publisher"} <= {file.name for file in files}
+    for file in files:
         with (
             redis_as(instance, username="admin", password=file.read_text().strip()) as stranger,
             pytest.raises(redis.AuthenticationError),

@@ -69,6 +69,13 @@ def test_websocket_command_has_no_effect(instance, publisher_redis, command):
     assert publisher_redis.xrange("progress:wall") == []
 
 
+def test_a_page_may_subscribe_to_any_channel(instance):
+    # Webdis dies of a SUBSCRIBE that Redis refuses, so no name may be one that it refuses.
+    for channel in ("progress:x", "other", "*", "__sentinel__:hello"):
+        with opened(instance) as page:
+            page.subscribe(channel)
+
+
 def test_restarts_with_redis(server):
     before = server.run("systemctl show -P MainPID webdis").stdout.strip()
     assert server.run("systemctl restart redis").rc == 0

@@ -106,6 +106,13 @@ def test_made_once_and_again_for_another_address():
     assert tls.CA_FILE.read_text() != first[0]
 
 
+def test_a_run_that_was_cut_off_after_its_ca_leaves_no_certificate_of_the_old_one():
+    tls.prepare(DEFAULT, ADDRESS)
+    tls._make_ca("198.18.0.9")  # noqa: SLF001  # and no more
+    tls.prepare(DEFAULT, "198.18.0.9")
+    shake_hands(tls.SERVER_CERTIFICATE, tls.SERVER_KEY, "198.18.0.9")
+
+
 def test_renewed_before_its_end_by_the_same_ca(monkeypatch):
     monkeypatch.setattr(tls, "SERVER_DAYS", tls.RENEW_DAYS - 1)
     tls.prepare(DEFAULT, ADDRESS)
