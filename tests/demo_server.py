@@ -93,11 +93,17 @@ class Visitor:
 
 
 class Demo:
-    """The demo as `make demo` runs it, on a port and a queue of its own."""
+    """The demo as `make demo` runs it, on a port and a queue of its own.
+
+    Args:
+        log: File for what it prints.
+        command: What runs it, with its command as arguments.
+        settings: ``DEMO_*`` variables.
+    """
 
     eventually = staticmethod(eventually)
 
-    def __init__(self, log, **settings):
+    def __init__(self, log, command=(), **settings):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = log
@@ -109,7 +115,7 @@ class Demo:
         }
         with log.open("w") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "demo_app"],
+                [*command, sys.executable, "-m", "demo_app"],
                 cwd=ROOT,
                 env={**os.environ, **{name: str(value) for name, value in environment.items()}},
                 stdout=output,

@@ -6,6 +6,7 @@ it. So the queue's logs name the job without telling who may listen.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, cast
 
 from flask import current_app
@@ -13,7 +14,7 @@ from rq import Callback, Queue, get_current_job
 from rq.serializers import JSONSerializer
 
 from demo_app import channels, connections
-from webdis_progress import EXPIRY_SECONDS, Progress
+from webdis_progress import EXPIRY_SECONDS, EndedError, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,9 +94,10 @@ def cancel(token: str) -> None:
     """Stop a run: at once if it waits, at its next step if it is being worked on."""
     progress = Progress(connections.publisher(), channels.channel_of(token))
     progress.request_cancel()
-    # Whoever takes it out of the queue, this or a worker, has to end its stream.
-    waiting = current()
-    if waiting.connection.lrem(waiting.key, 1, channels.digest(token)):
+    waiting, job_id = current(), channels.digest(token)
+    if job_id not in waiting.get_job_ids():
+        return
+    # The end comes first: whoever dies here leaves a job that finds its stream ended.
+    with contextlib.suppress(EndedError):
         progress.cancelled("Cancelled before it began")
-        if job := find(token):
-            job.delete()
+    waiting.remove(job_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from demo_app.jobs import ports, queue
 from webdis_progress import EndedError, Progress, ProgressError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from redis import Redis
     from rq.job import Job
@@ -24,58 +25,71 @@ BROKEN = "It failed because of an error in its program. The log has the details.
 LOST = "It failed because its worker was stopped. Start it again."
 
 
-@contextlib.contextmanager
-def _reported(token: str) -> Iterator[Progress]:
-    """Report a run from started to its end, and say for people why it failed."""
-    with Progress(connections.publisher(), channels.channel_of(token)) as progress:
-        try:
+def _reported(work: Callable[..., None]) -> Callable[..., None]:
+    """Return ``work`` as a job: its run is reported from started to its end.
+
+    Args:
+        work: Takes the run's `Progress`, and what else the job has; the job itself takes
+            the run's token in place of the `Progress`. When it fails, people are told why.
+    """
+
+    @functools.wraps(work)
+    def job(token: str, **options: object) -> None:
+        # Ended already: it was cancelled while it waited, and there is nothing to do.
+        with (
+            contextlib.suppress(EndedError),
+            Progress(connections.publisher(), channels.channel_of(token)) as progress,
+        ):
             progress.raise_if_cancelled()
-            yield progress
-        except JobTimeoutException:
-            progress.failed("It failed because it took longer than it may.")
-            raise
-        except ProgressError:
-            raise
-        except Exception:
-            progress.failed(BROKEN)
-            raise
+            try:
+                work(progress, **options)
+            except JobTimeoutException:
+                progress.failed("It failed because it took longer than it may.")
+                raise
+            except ProgressError:
+                raise
+            except Exception:
+                progress.failed(BROKEN)
+                raise
+
+    return job
 
 
-def count(token: str, steps: int, ending: str) -> None:
+@_reported
+def count(progress: Progress, steps: int, ending: str) -> None:
     """Take ``steps`` steps, and do what a job does: succeed, fail, or take too long.
 
     Args:
-        token: Of the run.
+        progress: Of the run.
         steps: How many.
         ending: ``done``, ``failed`` (in the middle) or ``timeout``.
     """
     pause_seconds = float(current_app.config["JOB_STEP_SECONDS"])
-    with _reported(token) as progress:
-        for step in progress.track(range(1, steps + 1), "Working"):
-            if ending == "failed" and step > steps / 2:
-                raise RuntimeError("This job was started in order to fail.")
-            if ending == "timeout":
-                progress.message("This step takes longer than the job may.")
-                time.sleep(3600)
-            time.sleep(pause_seconds)
+    for step in progress.track(range(1, steps + 1), "Working"):
+        if ending == "failed" and step > steps / 2:
+            raise RuntimeError("This job was started in order to fail.")
+        if ending == "timeout":
+            progress.message("This step takes longer than the job may.")
+            time.sleep(3600)
+        time.sleep(pause_seconds)
 
 
-def audit(token: str) -> None:
+@_reported
+def audit(progress: Progress) -> None:
     """Check the instance's ports from here; leave a row for each."""
     config = current_app.config
-    with _reported(token) as progress:
-        expected = ports.expected(config["INSTANCE"])
-        progress.total = len(expected)
-        rows: list[dict[str, Any]] = []
-        checks = ports.check(
-            config["INSTANCE"]["address"], expected, float(config["AUDIT_PORT_SECONDS"])
-        )
-        for row in checks:
-            rows.append(row)
-            progress.update(len(rows), f"{row['port']} {row['service']}: {row['finding']}")
-            progress.raise_if_cancelled()
-        queue.leave_result(sorted(rows, key=lambda row: row["port"]))
-        progress.done(ports.verdict(rows))
+    expected = ports.expected(config["INSTANCE"])
+    progress.total = len(expected)
+    rows: list[dict[str, Any]] = []
+    checks = ports.check(
+        config["INSTANCE"]["address"], expected, float(config["AUDIT_PORT_SECONDS"])
+    )
+    for row in checks:
+        rows.append(row)
+        progress.update(len(rows), f"{row['port']} {row['service']}: {row['finding']}")
+        progress.raise_if_cancelled()
+    queue.leave_result(sorted(rows, key=lambda row: row["port"]))
+    progress.done(ports.verdict(rows))
 
 
 def report_failure(

@@ -6,10 +6,13 @@ those whose worker was killed.
 
 from __future__ import annotations
 
+import hashlib
 import os
+import secrets
 import signal
 import socket
 import sys
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,11 +49,29 @@ class DemoWorker(Worker):
         self, job: Job, queue: Queue, started_job_registry: object = None, exc_string: str = ""
     ) -> None:
         """Note that a job has failed: by an exception, or because its process is gone."""
-        super().handle_job_failure(job, queue, started_job_registry, exc_string)
+        # The end comes first: whoever dies here leaves a job that is looked for again.
         tasks.end_stream(job, tasks.LOST)
+        super().handle_job_failure(job, queue, started_job_registry, exc_string)
 
 
-def _make(name: str) -> DemoWorker:
+def new_name() -> str:
+    """Return a name for a worker of this host that none has had: in Redis a dead one stays."""
+    return f"{_host_prefix()}{secrets.token_hex(4)}"
+
+
+def _host_prefix() -> str:
+    """Return how the names of workers begin whose process numbers mean something here."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        numbers = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:  # no Linux
+        boot, numbers = str(uuid.getnode()), ""
+    host = hashlib.sha256(f"{boot} {numbers}".encode()).hexdigest()[:8]
+    return f"{socket.gethostname()}-{host}-"
+
+
+def make(name: str) -> DemoWorker:
+    """Return a worker of the queue, or what speaks for one that is gone."""
     worker = DemoWorker(
         [queue.current()],
         name=name,
@@ -69,15 +90,15 @@ def _make(name: str) -> DemoWorker:
 def dead_workers() -> list[str]:
     """Return the names of the queue's workers on this host whose process is gone."""
     workers = DemoWorker.all(queue=queue.current(), serializer=JSONSerializer)
-    here = [worker for worker in workers if worker.hostname == socket.gethostname()]
-    return [worker.name for worker in here if worker.pid and not _runs(worker.pid)]
+    here = [worker for worker in workers if worker.name.startswith(_host_prefix())]
+    return [worker.name for worker in here if worker.pid and not _runs(worker.pid, worker.name)]
 
 
-def _runs(pid: int) -> bool:
+def _runs(pid: int, name: str) -> bool:
     try:
         os.kill(pid, 0)
-        # One that nobody has asked how it ended is still there, on Linux as a zombie.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        # It may be another's process by now, or one that nobody has asked how it ended.
+        return name in Path(f"/proc/{pid}/cmdline").read_text().split("\0")
     except ProcessLookupError:
         return False
     except OSError:
@@ -90,7 +111,7 @@ def fail_jobs_of(dead: str) -> None:
     Args:
         dead: Its name.
     """
-    worker = _make(dead)
+    worker = make(dead)
     jobs = queue.current()
     for job_id in jobs.started_job_registry.get_job_ids(cleanup=False):
         job = jobs.fetch_job(job_id)
@@ -113,7 +134,7 @@ def main() -> int:
         errors = (ConnectionError, TimeoutError, OSError)
         backoff = ExponentialWithJitterBackoff(base=0.1, cap=1)
         connections.jobs().set_retry(Retry(backoff, RECONNECTS, supported_errors=errors))
-        _make(name).work()
+        make(name).work()
     return 0
 
 

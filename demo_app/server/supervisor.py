@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 import shutil
 import signal
 import socket
@@ -87,9 +86,7 @@ class Supervisor:
         self._children.append(Child("demo_app.server.web", str(descriptor), descriptor))
 
     def _start_worker(self) -> None:
-        # Never the same name again: in Redis the dead one's stays for a while.
-        name = f"{socket.gethostname()}-{secrets.token_hex(4)}"
-        self._children.append(Child("demo_app.jobs.worker", name))
+        self._children.append(Child("demo_app.jobs.worker", worker.new_name()))
 
     def _start_again(self, child: Child, status: int) -> None:
         self._children.remove(child)
