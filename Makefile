@@ -13,10 +13,10 @@ PASSED_ON := PATH HOME USER LOGNAME TERM TMPDIR TZ NO_COLOR CI MAKE% KIT_% DEMO_
 OF_THE_CALLER := $(foreach name,$(.VARIABLES),$(if $(filter environment,$(origin $(name))),$(name)))
 unexport $(filter-out $(PASSED_ON),$(OF_THE_CALLER))
 export LC_ALL := $(if $(filter Darwin,$(shell uname)),en_US.UTF-8,C.UTF-8)
-export PROVIDER SUITE SOURCES TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT JSON QUICK SCENARIO
+export PROVIDER SUITE SOURCES TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT JSON QUICK SCENARIO LAB ROUTER KIND
 KIT := .venv/bin/python -m kit
 
-.PHONY: help up provision down destroy status ip ssh verify doctor demo test test-all test-roles test-tls test-security test-faults mutants test-vm bench bench-up bench-publisher lint screenshots sbom audit diagrams role-docs lock
+.PHONY: help up provision down destroy status ip ssh verify lab lab-fault doctor demo test test-all test-roles test-tls test-devices test-security test-faults mutants test-vm bench bench-up bench-publisher lint screenshots sbom audit diagrams role-docs lock
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
@@ -33,7 +33,7 @@ NODE := PATH="$(CURDIR)/.venv/bin:$$PATH"
 node_modules/.package-lock.json: package-lock.json .npmrc .venv/test.stamp
 	@$(NODE) npm ci --loglevel=error && touch $@
 
-up: .venv/ops.stamp ## create, start and provision the instance (PROVIDER= SUITE= SOURCES= TLS=1)
+up: .venv/ops.stamp ## create, start and provision the instance (PROVIDER= SUITE= SOURCES= TLS=1 LAB=6)
 	@$(KIT) up
 provision: .venv/ops.stamp ## provision the virtual machine; `vagrant up` ends with this
 	@$(KIT) provision
@@ -49,6 +49,10 @@ ssh: .venv/ops.stamp ## log in to the instance
 	@$(KIT) ssh
 verify: .venv/ops.stamp ## check the running instance, in seconds
 	@$(KIT) verify
+lab: .venv/ops.stamp ## the lab's routers, their links, and how to log in
+	@$(KIT) lab
+lab-fault: .venv/ops.stamp ## break a router of the lab, or mend it (ROUTER= KIND=)
+	@$(KIT) lab-fault
 doctor: ## what each provider needs, and how to get it (JSON=1 for programs)
 	@python3 -m kit.doctor
 
@@ -71,6 +75,10 @@ test-roles: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## molecule: each 
 test-tls: $(TESTED) ## server, pages, edge and its faults with TLS=1, in an instance of their own
 	@tests/install.sh
 	@.venv/bin/python -m tests.run all --lanes TLS
+
+test-devices: $(TESTED) ## a lab of 20 routers, in an instance of its own: what they do, who gets in, faults
+	@tests/install.sh
+	@.venv/bin/python -m tests.run all --lanes lab
 
 test-security: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## each wall alone, secrets, and 10,000 generated frames and requests
 	@$(KIT) ensure

@@ -11,7 +11,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kit import container, instance, providers, scenarios, tls, verify
+from kit import container, instance, lab, providers, scenarios, tls, verify
 from kit.checkout import (
     HOST_ROOT,
     KIT_DIR,
@@ -39,12 +39,20 @@ def _choice(variable: str, default: str, valid: tuple[str, ...]) -> str:
     return value
 
 
+def _wanted() -> instance.Wanted:
+    """Return what the environment asks for."""
+    return instance.Wanted(
+        sources=_choice("SOURCES", "auto", SOURCES),
+        tls_settings=tls.settings_from_environment(),
+        routers=lab.routers_wanted(),
+    )
+
+
 def up() -> None:
     """Create what is missing, start it, provision it."""
-    sources = _choice("SOURCES", "auto", SOURCES)
+    wanted = _wanted()
     container.chosen_suite()
-    tls_settings = tls.settings_from_environment()
-    instance.up(providers.choose(), sources, tls_settings)
+    instance.up(providers.choose(), wanted)
 
 
 def create() -> None:
@@ -61,13 +69,11 @@ def ensure() -> None:
 
 def provision() -> None:
     """Provision the virtual machine that ``vagrant up`` has just started."""
-    sources = _choice("SOURCES", "auto", SOURCES)
+    wanted = _wanted()
     provider = providers.current()
     if not isinstance(provider, Vagrant):
         raise KitError("There is no virtual machine in this checkout; `vagrant up` makes one.")
-    instance.provision(
-        provider, provider.machine(), sources, tls.settings_from_environment(), Phases()
-    )
+    instance.provision(provider, provider.machine(), wanted, Phases())
 
 
 def guest_inventory() -> None:
@@ -75,6 +81,7 @@ def guest_inventory() -> None:
 
     Writes what its host reaches it by, too, as ``up`` and ``provision`` do on the host.
     """
+    lab_variables = lab.variables(lab.routers_wanted())
     PROVISIONED_FILE.unlink(missing_ok=True)
     provider = os.environ["PROVIDER"]
     key = HOST_ROOT / DATA_DIR / provider / "private_key"  # where insert_key puts it
@@ -86,7 +93,7 @@ def guest_inventory() -> None:
         "kit_cache_dir": str(KIT_DIR / "cache"),
     }
     tls_variables = tls.prepare(tls.settings_from_environment(), machine.address)
-    print(instance.inventory(machine, connection | tls_variables), end="")
+    print(instance.inventory(machine, connection | tls_variables | lab_variables), end="")
 
 
 def down() -> None:
@@ -138,6 +145,8 @@ COMMANDS = {
     "dir": lambda: print(KIT_DIR),
     "ssh": ssh,
     "verify": verify.verify,
+    "lab": lab.show,
+    "lab-fault": lab.fault,
     "test-roles": scenarios.run,
 }
 

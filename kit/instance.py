@@ -6,11 +6,12 @@ import shlex
 import shutil
 import subprocess
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from kit import container, providers, tls, verify
+from kit import container, lab, providers, tls, verify
 from kit.checkout import (
     CACHE_DIR,
     INSTANCE,
@@ -44,35 +45,53 @@ ORIGINS = {
 }
 
 
-def up(provider: MachineProvider | Local, sources: str, tls_settings: tls.Settings | None) -> None:
+@dataclass(frozen=True)
+class Wanted:
+    """What a person wants of the server.
+
+    Args:
+        sources: ``auto``, or ``upstream`` to refuse the package of Webdis.
+        tls_settings: How browsers reach the edge; None for no edge and no TLS.
+        routers: Of the lab; None for no lab.
+    """
+
+    sources: str
+    tls_settings: tls.Settings | None
+    routers: int | None
+
+
+def up(provider: MachineProvider | Local, wanted: Wanted) -> None:
     """Create, start and provision this checkout's instance, and print its summary.
 
     Args:
         provider: What makes the machine.
-        sources: ``auto``, or ``upstream`` to refuse the package of Webdis.
-        tls_settings: How browsers reach the edge; None for no edge and no TLS.
+        wanted: What the person wants.
 
     Raises:
         KitError: A step failed; its log has been shown.
     """
     phases = Phases()
     if isinstance(provider, Local):
-        _up_local(provider, sources, tls_settings, phases)
+        _up_local(provider, wanted, phases)
         return
     machine = _machine(provider, phases)
-    provision(provider, machine, sources, tls_settings, phases)
+    provision(provider, machine, wanted, phases)
 
 
-def _up_local(
-    provider: Local, sources: str, tls_settings: tls.Settings | None, phases: Phases
-) -> None:
-    if tls_settings:
+def _up_local(provider: Local, wanted: Wanted, phases: Phases) -> None:
+    if wanted.routers:
+        raise KitError(
+            "LAB= is not for PROVIDER=local, which has no root for network namespaces: "
+            "`make destroy`, then `make up LAB=6` with another provider.",
+            2,
+        )
+    if wanted.tls_settings:
         raise KitError(
             "TLS=1 is not for PROVIDER=local, which has no edge: `make destroy`, then "
             "`make up TLS=1` with another provider.",
             2,
         )
-    changed = provider.up(sources, phases)
+    changed = provider.up(wanted.sources, phases)
     if changed:
         with phases.phase("first message"):
             _wait_for_message(provider)
@@ -120,7 +139,7 @@ def create(provider: MachineProvider) -> None:
     Raises:
         KitError: A step failed; its log has been shown.
     """
-    _connect(provider, _machine(provider, Phases()), None)
+    _connect(provider, _machine(provider, Phases()), {})
 
 
 def _machine(provider: MachineProvider, phases: Phases) -> Machine:
@@ -131,36 +150,30 @@ def _machine(provider: MachineProvider, phases: Phases) -> Machine:
         return provider.up()
 
 
-def _connect(
-    provider: MachineProvider, machine: Machine, tls_settings: tls.Settings | None
-) -> None:
+def _connect(provider: MachineProvider, machine: Machine, variables: dict[str, Any]) -> None:
     write_ssh_config(machine, KIT_DIR)
-    _write_inventory(machine, tls.prepare(tls_settings, machine.address))
+    _write_inventory(machine, variables)
     _wait_for_ssh(provider)
 
 
-def provision(
-    provider: MachineProvider,
-    machine: Machine,
-    sources: str,
-    tls_settings: tls.Settings | None,
-    phases: Phases,
-) -> None:
+def provision(provider: MachineProvider, machine: Machine, wanted: Wanted, phases: Phases) -> None:
     """Provision a running machine, and print the summary.
 
     Args:
         provider: What made the machine.
         machine: The machine.
-        sources: ``auto``, or ``upstream`` to refuse the package of Webdis.
-        tls_settings: How browsers reach the edge; None for no edge and no TLS.
+        wanted: What the person wants.
         phases: Takes the seconds of each step.
 
     Raises:
         KitError: A step failed; its log has been shown.
     """
     with phases.phase("SSH"):
-        _connect(provider, machine, tls_settings)
-    PROVISIONED_FILE.unlink(missing_ok=True)
+        variables = tls.prepare(wanted.tls_settings, machine.address)
+        variables |= lab.variables(wanted.routers)
+        # Before the inventory, by which the number of routers is remembered.
+        PROVISIONED_FILE.unlink(missing_ok=True)
+        _connect(provider, machine, variables)
     with phases.phase("provisioning"):
         recap = run_logged(
             "Provisioning",
@@ -170,7 +183,7 @@ def provision(
                 str(INVENTORY_FILE),
                 "ansible/site.yml",
                 "--extra-vars",
-                f"kit_sources={sources}",
+                f"kit_sources={wanted.sources}",
             ],
             log="provision",
             environment={"ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg")},
@@ -186,6 +199,7 @@ def provision(
 
 def finish() -> None:
     """Note that the playbook has run to its end, and print the summary."""
+    lab.finish(read_instance())
     PROVISIONED_FILE.touch(mode=0o600)
     summary()
 
@@ -318,6 +332,10 @@ def summary() -> None:
         print("           Firefox:   Settings, Certificates, View, Authorities, Import")
         print(f"           curl:      --cacert {ca}")
         print(f"Pages of:  {' '.join(instance['origins'])} may connect (ORIGINS=)")
+    if instance.get("lab"):
+        routers = instance["lab"]["routers"]
+        ports = f"{routers[0]['port']} to {routers[-1]['port']}"
+        print(f"Lab:       {len(routers)} routers, SSH on ports {ports}; `make lab` lists them")
     if instance["provider"] == "local":
         print("Without:   firewall, sandboxes, users of their own, TLS: it is for trying out, by")
         print("           this host's own browsers. `make doctor` says what a server needs.")
@@ -349,6 +367,6 @@ def destroy() -> None:
         shutil.rmtree(INSTANCES_DIR, ignore_errors=True)
     for path in (INSTANCE_FILE, PROVISIONED_FILE, INVENTORY_FILE, SSH_CONFIG):
         path.unlink(missing_ok=True)
-    for folder in ("ssh", "secrets", "tls"):
+    for folder in ("ssh", "secrets", "tls", "lab"):
         shutil.rmtree(KIT_DIR / folder, ignore_errors=True)
     print(f"{NAME} is removed; the cache stays." if existed else "There was no instance.")

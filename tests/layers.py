@@ -101,6 +101,13 @@ LANES = [
         ],
     ),
     Lane(
+        "lab",
+        instance="lab",
+        up=True,
+        environment={"LAB": "20"},
+        layers=[Layer("devices", pytest("tests/devices"))],
+    ),
+    Lane(
         "no instance",
         layers=[
             Layer("unit", pytest("tests/unit"), quick=True),

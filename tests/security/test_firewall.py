@@ -2,64 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
-import subprocess
-
 import pytest
 
-from kit.system import as_root
 from kit.verify import publisher
+from tests.lan_host import NEIGHBOUR4, STRANGER4, Host
 
-NEIGHBOUR4, STRANGER4 = "50", "198.18.1.50"  # the first within the instance's /24
 STRANGER6, SERVER6 = "fd66:1::50", "fd66:1::2"
-CONNECT = """
-import socket, sys
-open_ones = []
-for _ in range(int(sys.argv[4])):
-    try:
-        open_ones.append(
-            socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=float(sys.argv[3]))
-        )
-    except OSError as error:
-        print(type(error).__name__)
-    else:
-        print("open")
-"""
-
-
-def run(*command):
-    return subprocess.run(as_root([*command]), capture_output=True, text=True, check=True).stdout
-
-
-class Host:
-    """A host of its own on the instance's bridge, with the addresses that it is given."""
-
-    def __init__(self, bridge):
-        self.name = f"wk-{secrets.token_hex(3)}"
-        run("ip", "netns", "add", self.name)
-        run("ip", "link", "add", self.name, "type", "veth", "peer", "eth0", "netns", self.name)
-        run("ip", "link", "set", self.name, "master", bridge, "up")
-        # Else its own address may not be used for the first seconds.
-        no_wait = "echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad"
-        run("ip", "netns", "exec", self.name, "sh", "-c", no_wait)
-        self.ip("link", "set", "lo", "up")
-        self.ip("link", "set", "eth0", "up")
-
-    def ip(self, *arguments):
-        return run("ip", "-n", self.name, *arguments)
-
-    def connect(self, address, port, seconds=5):
-        """Return `open`, or the name of the error."""
-        (answer,) = self.connections(1, address, port, seconds)
-        return answer
-
-    def connections(self, count, address, port, seconds=5):
-        """Hold so many at once; return `open`, or the name of the error, for each."""
-        python = ["python3", "-c", CONNECT, address, str(port), str(seconds), str(count)]
-        return run("ip", "netns", "exec", self.name, *python).split()
-
-    def remove(self):
-        run("ip", "netns", "delete", self.name)
 
 
 @pytest.fixture

@@ -68,6 +68,13 @@ def test_a_second_instance_of_a_checkout_is_never_a_virtual_machine(run_kit):
     assert "valid are: auto, container." in " ".join(answer.stderr.split())
 
 
+@pytest.mark.parametrize("value", ["1", "21", "-2", "six", "2.5", "99999"])
+def test_a_lab_of_another_size_is_refused(run_kit, value):
+    answer = run_kit("up", LAB=value)
+    assert answer.returncode == 2
+    assert f"LAB={value} is not allowed; a number of routers from 2 to 20" in answer.stderr
+
+
 def test_bridge_name_fits_into_linux():
     assert len(BRIDGE) <= 15
 

@@ -196,6 +196,22 @@ MISTAKES = {
         EDGE | {"edge_max_sockets_per_address": 0},
         "edge_max_sockets_per_address is 0; allowed are 1 and more",
     ),
+    "lab_routers": (
+        "lab",
+        {"lab_routers": 21},
+        "lab_routers is 21; allowed are 2 to 20, or 0 for no lab",
+    ),
+    "lab_first_port": (
+        "lab",
+        {"lab_first_port": 80},
+        "lab_first_port is 80; allowed are 1024 to 65516",
+    ),
+    "lab_user": ("lab", {"lab_user": "root"}, "lab_user is 'root'; allowed are lower-case letters"),
+    "lab_authorized_keys": (
+        "lab",
+        {"lab_routers": 2},
+        "lab_authorized_keys is empty; allowed are public SSH keys",
+    ),
     "source_build_version": (
         "source_build",
         {
