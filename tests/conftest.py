@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -47,12 +48,24 @@ def instance() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def server(instance: dict[str, Any]) -> Host:
-    """Return the instance as a testinfra host."""
+def server(instance: dict[str, Any]) -> Iterator[Host]:
+    """Return the instance as a testinfra host; all commands share one connection."""
     import testinfra  # noqa: PLC0415  # unit tests run without it
 
     assert instance["address"]
-    return testinfra.get_host("ssh://server", ssh_config=str(SSH_CONFIG))
+    # A login costs ten times as much as a command, on both sides.
+    with tempfile.TemporaryDirectory(prefix="kit-ssh-") as folder:  # its path must be short
+        control_path = f"{folder}/master"
+        # An instance that has gone away without a word must not hold the next command.
+        alive = "-o ServerAliveInterval=5"
+        yield testinfra.get_host(
+            "ssh://server",
+            ssh_config=str(SSH_CONFIG),
+            ssh_extra_args=alive,
+            controlpath=control_path,
+        )
+        command = ["ssh", "-F", SSH_CONFIG, "-O", "exit", "-o", f"ControlPath={control_path}"]
+        subprocess.run([*command, "server"], capture_output=True, check=False)
 
 
 @pytest.fixture
