@@ -7,6 +7,7 @@ the tests printed is in ``.kit/mutants.log``.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -39,9 +40,11 @@ print(run.stdout, run.stderr)
 sys.exit(run.returncode)
 """
 WITHOUT_SERVER = ("tests/unit/", "tests/js/", "tests/ruby/")
-TEST_SECONDS = 240  # of one test; a fault may make it wait for ever
+# A fault may make a test wait for ever, or never even look at the clock.
+TEST_SECONDS = 180
 NODE_SECONDS = 10
-COMMAND_SECONDS = 600
+COMMAND_SECONDS = 300
+PREPARE_SECONDS = 1200
 FAILED = 1  # what each of the runners exits with when a test has failed
 
 
@@ -73,8 +76,12 @@ class NotTriedError(Exception):
     """Something else than a mutant is wrong; one sentence."""
 
 
-def run(command: Sequence[str], title: str) -> int:
-    """Run a command in the copy with its output in the log; return its exit code."""
+def run(command: Sequence[str], title: str, seconds: float = COMMAND_SECONDS) -> int:
+    """Run a command in the copy, with its output in the log.
+
+    Returns:
+        Its exit code; that of a failure where it was not done after ``seconds``.
+    """
     # Without files of bytecode, which would outlive a change within the same second.
     environment = {
         **os.environ,
@@ -97,11 +104,24 @@ def run(command: Sequence[str], title: str) -> int:
             start_new_session=True,
         )
         try:
-            return process.wait(timeout=COMMAND_SECONDS)
+            return process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            print(f"Not done after {seconds} s.", file=log)
+            end(process)
+            return FAILED
         except BaseException:
-            os.killpg(process.pid, signal.SIGINT)
-            process.wait(timeout=60)
+            end(process)
             raise
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a command and all that it has started, at first so that they can clean up."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=20)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def proven(green: str, *command: str) -> list[str]:
@@ -160,11 +180,13 @@ def prepare(mutants: list[Mutant]) -> None:
     Raises:
         NotTriedError: They are not.
     """
-    if any(mutant.needs_server for mutant in mutants) and run([PYTHON, "-m", "kit", "up"], "up"):
+    if any(mutant.needs_server for mutant in mutants) and run(
+        [PYTHON, "-m", "kit", "up"], "up", PREPARE_SECONDS
+    ):
         raise NotTriedError("The copy's instance did not come up.")
     tests = [test for mutant in mutants for test in mutant.red if test != PROVISIONING]
     for command in commands(tests):
-        if run(command, "unchanged"):
+        if run(command, "unchanged", PREPARE_SECONDS):
             raise NotTriedError(f"Without any fault this is not green: {' '.join(command)}")
 
 
@@ -187,7 +209,8 @@ def survived(mutant: Mutant, before: str) -> list[str]:
     green = []
     for test in mutant.red:
         (command,) = commands([test])
-        if (code := run(command, mutant.fault)) not in (0, FAILED):
+        seconds = COMMAND_SECONDS if test.partition("::")[0].endswith(".py") else 3 * NODE_SECONDS
+        if (code := run(command, mutant.fault, seconds)) not in (0, FAILED):
             raise NotTriedError(f"exit code {code} of {' '.join(command)}")
         if not code:
             green.append(test)
@@ -217,7 +240,7 @@ def try_all(mutants: list[Mutant]) -> int:
         try:
             if green := attempt(mutant, before):
                 verdict, why = "SURVIVED", f"; green: {', '.join(green)}"
-        except (NotTriedError, subprocess.TimeoutExpired) as error:
+        except NotTriedError as error:
             verdict, why = "NO", f"; {error}"
         before = mutant.provision
         missed += verdict != "yes"
