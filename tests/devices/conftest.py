@@ -22,7 +22,7 @@ class Lab:
         self.config = LAB_DIR / "ssh_config"
         self.routers = {router["name"]: router for router in instance["lab"]["routers"]}
         self.user = instance["lab"]["user"]
-        self._server = server
+        self.server = server
 
     def ssh(self, router, *command, options=(), seconds=30):
         """Return what a login to a router printed, and its exit code."""
@@ -40,12 +40,12 @@ class Lab:
         return answer.stdout
 
     def fault(self, router, kind):
-        answer = self._server.run(f"router-lab fault {router} {kind}")
+        answer = self.server.run(f"router-lab fault {router} {kind}")
         assert answer.rc == 0, answer.stderr
 
     def settle(self):
         """Wait until every router has its neighbours and routes."""
-        answer = self._server.run("router-lab wait 60")
+        answer = self.server.run("router-lab wait 60")
         assert answer.rc == 0, answer.stderr
 
     eventually = staticmethod(eventually)

@@ -16,6 +16,7 @@ import json
 import os
 import pty
 import re
+import select
 import shutil
 import subprocess
 import sys
@@ -29,8 +30,8 @@ FRR_FOLDER = Path("/etc/frr")
 STATE = Path("/run/router-lab")
 SSH_UNIT = "router-lab-ssh@{}"
 FAULTS = ("none", "hang", "refuse", "truncate", "slow", "link-down")
-# A serial console of long ago: a login takes seconds, a running configuration some more.
-SLOW_BITS_PER_SECOND = 9600
+# A modem of long ago: a login takes two seconds, a running configuration one more.
+SLOW_BITS_PER_SECOND = 19_200
 # Of what a command prints, as many lines get through a router that truncates.
 LINES_LEFT = 12
 FIRST_AS = 65000
@@ -291,6 +292,9 @@ class Truncation:
         while data := os.read(descriptor, size):
             if shown := self._shown(data):
                 return shown
+            # Nothing would be taken for the end, and so would an error: the descriptor may
+            # not block.
+            select.select([descriptor], [], [])
         return b""
 
     def _shown(self, data: bytes) -> bytes:
