@@ -78,17 +78,14 @@ def count(progress: Progress, steps: int, ending: str) -> None:
 def audit(progress: Progress) -> None:
     """Check the instance's ports from here; leave a row for each."""
     config = current_app.config
-    expected = ports.expected(config["INSTANCE"])
-    progress.total = len(expected)
+    targets = ports.targets(config["INSTANCE"])
+    progress.total = len(targets)
     rows: list[dict[str, Any]] = []
-    checks = ports.check(
-        config["INSTANCE"]["address"], expected, float(config["AUDIT_PORT_SECONDS"])
-    )
-    for row in checks:
+    for row in ports.check(targets, float(config["AUDIT_PORT_SECONDS"])):
         rows.append(row)
-        progress.update(len(rows), f"{row['port']} {row['service']}: {row['finding']}")
+        progress.update(len(rows), f"{row['name']} {row['service']}: {row['finding']}")
         progress.raise_if_cancelled()
-    queue.leave_result(sorted(rows, key=lambda row: row["port"]))
+    queue.leave_result(sorted(rows, key=ports.order))
     progress.done(ports.verdict(rows))
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from demo_app.jobs import tasks
 from demo_app.jobs.worker import HEARTBEAT_SECONDS
+from tests.demo_server import eventually
 from webdis_progress import events_after
 
 PATIENCE_SECONDS = 30  # of Progress
@@ -175,11 +176,42 @@ def test_an_audit_finds_the_rules_kept(visitor, instance):
     assert re.fullmatch(r"All \d+ ports are as the firewall&#39;s rules say\.", text)
     page = visitor.get(path)
     assert "<table" in visitor.get(f"{path}/result")
-    rows = re.findall(r'<th scope="row">(\d+)</th>', page)
+    rows = re.findall(r'<th scope="row">([^<]+)</th>', page)
     steps = [event for event in events(visitor, path) if event["kind"] == "progress"]
     assert len(steps) == len(rows) == steps[-1]["total"]
+    assert instance["addresses6"]
     for rule in instance["firewall"]["ports"]:
         assert str(rule["port"]) in rows
+        assert f"{rule['port']} over IPv6" in rows
+
+
+@pytest.fixture
+def open_over_ipv6(server):
+    """Let a program listen on the instance to IPv6 only; return its port."""
+    program = (
+        "import socket, signal; s = socket.create_server(('::', 8080), family=socket.AF_INET6);"
+        " signal.pause()"
+    )
+    unit = "webdis-kit-test-ipv6"
+    command = f'systemd-run --unit {unit} --collect python3 -c "{program}"'
+    assert server.run(command).rc == 0
+    listening = "ss -Hltn 'sport = :8080' | grep -q ."
+    eventually(lambda: server.run(listening).rc == 0, "nothing listens")
+    yield 8080
+    assert server.run(f"systemctl stop {unit}").rc == 0
+
+
+def test_an_audit_finds_what_is_open_over_ipv6_only(visitor, open_over_ipv6):
+    path = visitor.post("/audit/")
+    state, text = visitor.wait_for(path, "done", "failed")
+    assert state == "done"
+    assert re.fullmatch(
+        rf"1 of \d+ ports are not as the firewall&#39;s rules say: {open_over_ipv6} over IPv6\.",
+        text,
+    )
+    rows = re.findall(r'<th scope="row">([^<]+)</th>', visitor.get(path))
+    assert rows[0] == f"{open_over_ipv6} over IPv6"  # what is wrong comes first
+    assert str(open_over_ipv6) in rows
 
 
 def test_when_all_are_killed_the_next_demo_ends_the_job(start_demo, publisher_redis):
