@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import ipaddress
 import json
 import os
 import re
+import socket
 import subprocess
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from kit.checkout import BRIDGE, CACHE_DIR, CHECKOUT_ID, NAME, ROOT, SSH_KEY
 from kit.errors import KitError
 from kit.machine import Machine
 from kit.progress import run_logged
-from kit.system import as_root, ensure_packages
+from kit.system import as_root, ensure_packages, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,11 +31,24 @@ PACKAGES = [
     "openssh-client",
     "systemd-container",
 ]
+# What every build needs is in the image, so that an instance without any route to the
+# outside can still be provisioned.
+IMAGE_PACKAGES = [
+    *("systemd-sysv", "dbus", "udev", "openssh-server", "sudo", "acl", "python3", "python3-apt"),
+    *("ca-certificates", "iproute2", "procps", "nftables"),
+    *("gcc", "g++", "libc6-dev", "make", "pkg-config"),
+    *("libevent-dev", "libssl-dev", "libsystemd-dev"),
+]
 STATE_DIR = Path("/var/lib/webdis-kit")
 LOCK_FILE = STATE_DIR / "lock"
-# 198.18.0.0/15 is for benchmarks between networks (RFC 2544): no home or office uses it.
+SCRIPT = ROOT / "kit/nspawn.sh"
+SSH_SECONDS = 60.0
+# 198.18.0.0/15 is for benchmarks between networks (RFC 2544): no home or office uses it. The
+# proxies sing-box and Clash do, for addresses of their own, and mostly 198.18 of it.
+BLOCKS = ("198.18", "198.19")
 FIRST_SUBNET = 66
 SUBNETS = 190
+SUBNET_PREFIX = 24
 INTERRUPTED_HINT = "Run the same command again: it goes on from where this one stopped."
 
 
@@ -43,7 +57,7 @@ def subnet_number(checkout_id: str) -> int:
     return FIRST_SUBNET + int(checkout_id, 16) % SUBNETS
 
 
-@contextmanager
+@contextlib.contextmanager
 def _registry_lock() -> Iterator[None]:
     """Keep two checkouts from taking the same subnet at the same moment."""
     if not LOCK_FILE.exists():
@@ -62,30 +76,83 @@ def records() -> dict[str, dict[str, Any]]:
         try:
             found[file.parent.name] = json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise KitError(f"{file} cannot be read ({error}); remove that folder.") from None
+            problem = f"{file} cannot be read ({error})"
+            if file.parent.name == NAME:
+                raise KitError(f"{problem}: remove it, then run the same command again.") from None
+            print(f"Warning: {problem}; that instance of another folder is passed over.")
     return found
 
 
-def _networks_in_use() -> list[ipaddress.IPv4Network]:
-    """Return the networks that this host has an address in."""
-    output = subprocess.run(
-        ["ip", "-4", "-j", "address"], capture_output=True, text=True, check=True
-    ).stdout
-    return [
+def networks_in_use(addresses: str, routes: str) -> list[ipaddress.IPv4Network]:
+    """Return the networks that this host has an address in or a route to, its own bridge aside.
+
+    Args:
+        addresses: Output of ``ip -4 -j address``.
+        routes: Output of ``ip -4 -j route show table all``; the default route counts not.
+    """
+    found = [
         ipaddress.IPv4Network((address["local"], address["prefixlen"]), strict=False)
-        for link in json.loads(output)
+        for link in json.loads(addresses)
         if link.get("ifname") != BRIDGE
         for address in link.get("addr_info", [])
         if "local" in address
     ]
+    found += [
+        ipaddress.IPv4Network(route["dst"], strict=False)
+        for route in json.loads(routes)
+        if route.get("dev") != BRIDGE and route["dst"] != "default"
+    ]
+    return [network for network in found if network.prefixlen]
+
+
+def free_subnet(
+    start: int, taken: list[ipaddress.IPv4Network]
+) -> tuple[ipaddress.IPv4Network, str]:
+    """Return a subnet for an instance, and what has to be said about it.
+
+    Where wide networks of others leave no subnet free, it lies in one of these: to its own
+    addresses the route that is more exact leads.
+
+    Args:
+        start: The third octet to start looking at.
+        taken: Networks of this host and of other instances.
+
+    Raises:
+        KitError: There is an instance for each subnet.
+    """
+    subnets = [
+        ipaddress.IPv4Network(
+            f"{block}.{FIRST_SUBNET + (start - FIRST_SUBNET + offset) % SUBNETS}.0/24"
+        )
+        for block in BLOCKS
+        for offset in range(SUBNETS)
+    ]
+    narrow = [network for network in taken if network.prefixlen >= SUBNET_PREFIX]
+    for avoided in (taken, narrow):
+        for subnet in subnets:
+            if not any(subnet.overlaps(network) for network in avoided):
+                in_the_way = [network for network in taken if network.overlaps(subnets[0])]
+                common = subnet in subnets[:SUBNETS] and avoided is taken
+                named = ", ".join(sorted({str(network) for network in in_the_way}))
+                return subnet, "" if common else f"{named} is in use here; the subnet is {subnet}."
+    raise KitError(
+        "There is an instance in each subnet of 198.18.0.0/15; "
+        "`make destroy ORPHANS=1` removes those of deleted checkouts."
+    )
+
+
+def _ip(*arguments: str) -> str:
+    return subprocess.run(
+        ["ip", "-4", "-j", *arguments], capture_output=True, text=True, check=True
+    ).stdout
 
 
 def claim_record(suite: str) -> dict[str, Any]:
     """Return this checkout's record; on the first call, choose a subnet and write it.
 
     Raises:
-        KitError: Every subnet of the range is taken, or the suite differs from the
-            one that the instance was made with.
+        KitError: There is an instance in every subnet, or the suite differs from the one
+            that the instance was made with.
     """
     with _registry_lock():
         known = records()
@@ -98,60 +165,65 @@ def claim_record(suite: str) -> dict[str, Any]:
                 )
             return known[NAME]
         taken = [ipaddress.IPv4Network(record["subnet"]) for record in known.values()]
-        taken += _networks_in_use()
-        start = subnet_number(CHECKOUT_ID) - FIRST_SUBNET
-        for offset in range(SUBNETS):
-            subnet = ipaddress.IPv4Network(
-                f"198.18.{FIRST_SUBNET + (start + offset) % SUBNETS}.0/24"
-            )
-            if not any(subnet.overlaps(other) for other in taken):
-                break
-        else:
-            raise KitError(
-                "Every subnet from 198.18.66.0/24 to 198.18.255.0/24 is taken; "
-                "`make destroy ORPHANS=1` removes instances of deleted checkouts."
-            )
+        taken += networks_in_use(_ip("address"), _ip("route", "show", "table", "all"))
+        subnet, remark = free_subnet(subnet_number(CHECKOUT_ID), taken)
+        if remark:
+            print(remark)
         record = {
             "checkout": str(ROOT),
             "bridge": BRIDGE,
             "subnet": str(subnet),
             "suite": suite,
         }
-        folder = STATE_DIR / NAME
-        subprocess.run(as_root(["mkdir", "-p", str(folder)]), check=True)
-        subprocess.run(
-            as_root(["tee", str(folder / "record.json")]),
-            input=json.dumps(record),
-            text=True,
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
+        # In one step: half a record would be nobody's.
+        script = 'mkdir -p "${1%/*}" && cat >"$1.partial" && mv "$1.partial" "$1"'
+        file = str(STATE_DIR / NAME / "record.json")
+        command = as_root(["sh", "-c", script, "sh", file])
+        subprocess.run(command, input=json.dumps(record), text=True, check=True)
         return record
 
 
-def _playbook(label: str, state: str, name: str, record: dict[str, Any], key: str = "") -> None:
-    """Run ``ansible/container.yml`` for one container."""
-    variables = {
-        "container_state": state,
-        "container_name": name,
-        "container_bridge": record["bridge"],
-        "container_subnet": record["subnet"],
-        "container_suite": record["suite"],
-        "container_cache_dir": str(CACHE_DIR),
-        "container_public_key": key,
-    }
+def root_file_system(suite: str, packages: list[str]) -> str:
+    """Return the path of an archive of Debian with packages; make it where it is missing.
+
+    Args:
+        suite: Of Debian.
+        packages: What is in it besides the minimum.
+
+    Raises:
+        KitError: It could not be made.
+    """
+    command = [str(ROOT / "kit/rootfs.sh"), suite, str(CACHE_DIR / "rootfs"), *packages]
+    lines = run_logged(
+        f"Root file system ({SUITES[suite]})",
+        as_root(command),
+        log="rootfs",
+        hint="Check the network and this host's apt configuration, then run the same command "
+        "again. See docs/troubleshooting.md#packages-cannot-be-installed.",
+    )
+    return lines[-1]
+
+
+def _nspawn(label: str, action: str, *arguments: str) -> None:
     run_logged(
         label,
-        [
-            str(ROOT / ".venv/bin/ansible-playbook"),
-            "ansible/container.yml",
-            "--extra-vars",
-            json.dumps(variables),
-        ],
-        log=f"container-{state}",
-        environment={"ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg")},
+        as_root([str(SCRIPT), action, *arguments]),
+        log=f"container-{action}",
         hint=INTERRUPTED_HINT,
     )
+
+
+def _table(name: str) -> str:
+    """Return the name of the nftables table for a container's NAT."""
+    return f"webdis_kit_{name.replace('-', '_')}"
+
+
+def running(name: str) -> bool:
+    """Tell whether a container's system runs, whatever has become of its systemd-nspawn.
+
+    Its network card on the bridge exists for as long as any process of it does.
+    """
+    return Path(f"/sys/class/net/vb-{name}").exists()
 
 
 def pid(name: str = NAME) -> int | None:
@@ -194,7 +266,7 @@ class Container:
 
     def running(self) -> bool:
         """Tell whether it runs."""
-        return pid() is not None
+        return running(NAME)
 
     def up(self) -> Machine:
         """Create and start this checkout's container, of the suite that ``SUITE`` names.
@@ -214,13 +286,30 @@ class Container:
                 ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", NAME, "-f", str(SSH_KEY)],
                 check=True,
             )
-        if pid() is None:
-            key = SSH_KEY.with_suffix(".pub").read_text().strip()
-            _playbook(f"Container {NAME} ({SUITES[suite]})", "started", NAME, record, key)
+        address, gateway = (re.sub(r"0/24$", host, record["subnet"]) for host in "21")
+        folder = str(STATE_DIR / NAME)
+        made = (STATE_DIR / NAME / "ssh_host_keys").exists()
+        archive = "" if made else root_file_system(suite, IMAGE_PACKAGES)
+        _warn_of_resolvers()
+        network = (record["bridge"], gateway, address, record["subnet"], _table(NAME))
+        # Where it runs, too: the checkout may have lost its key, the host its bridge.
+        _nspawn(
+            f"Container {NAME} ({SUITES[suite]})",
+            "up",
+            *(NAME, folder, *network, archive, SSH_KEY.with_suffix(".pub").read_text().strip()),
+        )
+        wait_until(
+            lambda: _says_ssh(address),
+            SSH_SECONDS,
+            lambda: (
+                f"{NAME} did not answer on {address}:22 within {SSH_SECONDS:.0f} s. "
+                f"{self.where_to_look()}"
+            ),
+        )
         return Machine(
             provider=self.name,
             name=NAME,
-            address=re.sub(r"0/24$", "2", record["subnet"]),
+            address=address,
             bridge=record["bridge"],
             subnet=record["subnet"],
             private_key=SSH_KEY,
@@ -229,9 +318,9 @@ class Container:
 
     def down(self) -> bool:
         """Stop this checkout's container and keep it; tell whether it was running."""
-        if pid() is None:
+        if not running(NAME) and pid() is None:
             return False
-        _playbook("Stopping the container", "stopped", NAME, records()[NAME])
+        _nspawn("Stopping the container", "down", NAME, str(STATE_DIR / NAME))
         return True
 
     def destroy(self) -> bool:
@@ -248,8 +337,30 @@ def destroy(name: str) -> bool:
     record = records().get(name)
     if record is None:
         return False
-    _playbook(f"Removing {name}", "absent", name, record)
+    folder = str(STATE_DIR / name)
+    _nspawn(f"Removing {name}", "remove", name, folder, record["bridge"], _table(name))
     return True
+
+
+def _says_ssh(address: str) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((address, 22), timeout=1) as door:
+        return door.recv(5) == b"SSH-2"
+    return False
+
+
+def _warn_of_resolvers() -> None:
+    """Say it early where the container would be given a name server that it cannot reach."""
+    if Path("/run/systemd/resolve/resolv.conf").exists():
+        return  # the real ones
+    file = Path("/etc/resolv.conf")
+    servers = re.findall(r"^nameserver\s+(\S+)", file.read_text(), re.MULTILINE)
+    if servers and all(server.startswith("127.") or server == "::1" for server in servers):
+        print(
+            f"Warning: all name servers of {file} are on this host's loopback "
+            f"({' '.join(servers)}), which the container cannot reach: it installs nothing that "
+            f"is not in its image. "
+            f"See docs/troubleshooting.md#no-network-in-the-container."
+        )
 
 
 def of_this_checkout() -> list[str]:

@@ -23,13 +23,12 @@ import sys
 import time
 from pathlib import Path
 
-import yaml
-
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from lan import Lan, Watcher
 
-from kit.checkout import CACHE_DIR, CHECKOUT_ID, LOG_DIR, ROOT
+from kit.checkout import CHECKOUT_ID, LOG_DIR, ROOT
+from kit.container import IMAGE_PACKAGES, root_file_system
 from kit.errors import KitError
 from kit.progress import run_logged
 from kit.system import ensure_packages
@@ -129,16 +128,8 @@ def libvirt():
 
 def make_box() -> None:
     """Make the box and give it to Vagrant."""
-    playbook = yaml.safe_load((ROOT / "ansible/container.yml").read_text(encoding="utf-8"))
-    packages = [*playbook[0]["vars"]["container_packages"].split(), *KERNEL]
-    rootfs = CACHE_DIR / "rootfs"
-    rootfs.mkdir(parents=True, exist_ok=True)
-    lines = run_logged(
-        "Root file system",
-        ["ansible/files/rootfs.sh", "trixie", str(rootfs), *packages],
-        log="vm-rootfs",
-    )
-    run_logged("Box", ["tests/vm/box.sh", lines[-1], str(DIRECTORY), MANAGEMENT], log="vm-box")
+    archive = root_file_system("trixie", [*IMAGE_PACKAGES, *KERNEL])
+    run_logged("Box", ["tests/vm/box.sh", archive, str(DIRECTORY), MANAGEMENT], log="vm-box")
     run_logged(
         "Box to Vagrant",
         [

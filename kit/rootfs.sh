@@ -19,11 +19,29 @@ repositories=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages
 mirror=$(echo "$repositories" | grep -m1 '/debian/$' || true)
 security=$(echo "$repositories" | grep -m1 'debian-security/*$' || true)
 
+# A download or a disk may have ended early. What a person put there, or an older kit, has no
+# digest beside it yet.
+intact() {
+    if [ -e "$archive.sha256" ]; then
+        (cd "$directory" && sha256sum --status -c "$archive.sha256")
+    else
+        tar -tf "$archive" >/dev/null 2>&1 && seal
+    fi
+}
+seal() {
+    (cd "$directory" && sha256sum "${archive##*/}" >"$archive.sha256")
+}
+
+mkdir -p "$directory"
 exec 9>"$directory/.lock"
 flock 9
 if [ -s "$archive" ]; then
-    echo "$archive"
-    exit 0
+    if intact; then
+        echo "$archive"
+        exit 0
+    fi
+    echo "$archive is damaged: it is made anew." >&2
+    rm -f "$archive" "$archive.sha256"
 fi
 
 set --
@@ -46,5 +64,5 @@ if ! mmdebstrap --variant=minbase --include="$packages" \
     exit 1
 fi
 mv "$archive.partial.tar" "$archive"
-echo built >&2
+seal
 echo "$archive"

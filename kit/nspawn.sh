@@ -1,0 +1,140 @@
+#!/bin/sh
+# nspawn.sh up NAME DIRECTORY BRIDGE GATEWAY ADDRESS SUBNET TABLE ARCHIVE PUBLIC_KEY
+# nspawn.sh down NAME DIRECTORY
+# nspawn.sh remove NAME DIRECTORY BRIDGE TABLE
+#
+# Runs a container that stands in for the virtual machine, by root: its own systemd, its
+# own bridge, SSH at a fixed address. It is detached from whoever calls, the same way
+# whether or not systemd is this host's process 1.
+set -eu
+umask 022
+
+# The pid of NAME's systemd-nspawn, or nothing: a pid file alone may name
+# another process after a reboot.
+nspawn_pid() {
+    pid=$(cat "$directory/pid" 2>/dev/null) || return 0
+    if tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q -- "--machine=$name "; then
+        echo "$pid"
+    fi
+}
+
+# The pid of its systemd, which lives on where systemd-nspawn was killed.
+system_pid() {
+    for file in /proc/[0-9]*/environ; do
+        pid=${file#/proc/} && pid=${pid%/environ}
+        if grep -qz "^WEBDIS_KIT_CONTAINER=$name\$" "$file" 2>/dev/null &&
+            grep -q '^NSpid:.*[[:space:]]1$' "/proc/$pid/status" 2>/dev/null; then
+            echo "$pid"
+        fi
+    done
+}
+
+network() {
+    if ! ip link show "$bridge" >/dev/null 2>&1; then
+        ip link add "$bridge" type bridge
+    fi
+    ip address replace "$gateway/24" dev "$bridge"
+    ip link set "$bridge" up
+    if [ "$(cat /proc/sys/net/ipv4/ip_forward)" = 0 ]; then
+        # Kept so that removing the last instance can put it back.
+        touch "$(dirname "$directory")/ip_forward_was_off"
+        echo 1 >/proc/sys/net/ipv4/ip_forward
+    fi
+    nft -f - <<NFT
+table ip $table
+delete table ip $table
+table ip $table {
+    chain postrouting {
+        type nat hook postrouting priority srcnat;
+        ip saddr $subnet oifname != "$bridge" masquerade
+    }
+}
+NFT
+}
+
+unpack() {
+    # Root of the container is root of this host: nobody here may run what it has made setuid.
+    mkdir -p "$directory/closed"
+    chmod 0700 "$directory/closed"
+    [ ! -d "$root" ] || return 0
+    rm -rf "$root.partial"
+    mkdir "$root.partial"
+    tar -xf "$archive" -C "$root.partial" --numeric-owner --xattrs
+    ssh-keygen -q -A -f "$root.partial"
+    systemd-machine-id-setup --root="$root.partial"
+    cat "$root.partial"/etc/ssh/ssh_host_*_key.pub >"$directory/ssh_host_keys"
+    mv "$root.partial" "$root"
+}
+
+# Also where it runs: the checkout may have lost its key and made another.
+let_in() {
+    echo "$name" >"$root/etc/hostname"
+    printf '127.0.0.1 localhost\n::1 localhost\n%s %s\n' "$address" "$name" >"$root/etc/hosts"
+    printf '[Match]\nName=host0\n[Network]\nAddress=%s/24\nGateway=%s\n' "$address" "$gateway" \
+        >"$root/etc/systemd/network/10-host0.network"
+    (umask 077 && echo "$public_key" >"$root/root/.ssh/authorized_keys")
+}
+
+up() {
+    name=$1 directory=$2 bridge=$3 gateway=$4 address=$5 subnet=$6 table=$7 archive=$8 public_key=$9
+    root=$directory/closed/rootfs
+    unpack
+    let_in
+    network
+    [ -z "$(nspawn_pid)" ] || return 0
+    end_system
+
+    resolv_conf=replace-host
+    [ ! -e /run/systemd/resolve/resolv.conf ] || resolv_conf=replace-uplink
+    # $$ is the pid that systemd-nspawn keeps.
+    setsid -f sh -c 'echo $$ >"$1/pid"; shift; exec "$@"' sh "$directory" \
+        systemd-nspawn --quiet --boot "--machine=$name" "--directory=$root" \
+        "--network-bridge=$bridge" --register=no --keep-unit --link-journal=no \
+        "--resolv-conf=$resolv_conf" --console=pipe "--setenv=WEBDIS_KIT_CONTAINER=$name" \
+        </dev/null >"$directory/console.log" 2>&1
+}
+
+# End the container's processes, which all end with the first of them.
+end_system() {
+    for pid in $(system_pid); do
+        kill -KILL "$pid"
+    done
+    while [ -n "$(system_pid)" ]; do sleep 0.1; done
+    # Its card goes a moment later, and the next one has the same name.
+    while ip link show "vb-$name" >/dev/null 2>&1; do sleep 0.1; done
+}
+
+down() {
+    name=$1 directory=$2
+    pid=$(nspawn_pid)
+    if [ -n "$pid" ]; then
+        # systemd-nspawn asks the container to power off.
+        kill -TERM "$pid"
+        deadline=$(($(date +%s) + 60))
+        while [ -n "$(nspawn_pid)" ]; do
+            [ "$(date +%s)" -lt "$deadline" ] || kill -KILL "$pid"
+            sleep 0.2
+        done
+    fi
+    end_system
+    rm -f "$directory/pid"
+}
+
+# The bridge is not part of down: with it there, what clients send to a stopped instance
+# stays on this host; without it, passwords would leave by the default route.
+remove() {
+    down "$1" "$2"
+    bridge=$3 table=$4
+    nft delete table ip "$table" 2>/dev/null || true
+    ip link delete "$bridge" 2>/dev/null || true
+    if [ -z "$(ls "$(dirname "$directory")"/*/pid 2>/dev/null)" ] &&
+        [ -e "$(dirname "$directory")/ip_forward_was_off" ]; then
+        echo 0 >/proc/sys/net/ipv4/ip_forward
+        rm -f "$(dirname "$directory")/ip_forward_was_off"
+    fi
+    rm -rf "$directory"
+}
+
+action=$1
+shift
+"$action" "$@"

@@ -1,0 +1,172 @@
+"""What the kit calls running, stopped and gone is what it is, whatever has become of its files."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kit import container
+from kit.checkout import INSTANCES_DIR, ROOT
+
+INSTANCE = "surroundings"
+KIT_DIR = INSTANCES_DIR / INSTANCE
+
+
+def kit(command):
+    answer = subprocess.run(
+        [sys.executable, "-m", "kit", command],
+        cwd=ROOT,
+        env={**os.environ, "KIT_INSTANCE": INSTANCE},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    return answer.stdout
+
+
+def ssh(command):
+    config = str(KIT_DIR / "ssh_config")
+    return subprocess.run(["ssh", "-F", config, "server", command], timeout=30, check=False)
+
+
+def processes(name):
+    """Return the processes that a container's system consists of, by the card of its network."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (file / "root/etc/hostname").read_text() == f"{name}\n":
+                found.append(int(file.name))
+    return found
+
+
+@pytest.fixture
+def name():
+    """Return the name of a container with nothing in it yet."""
+    before = set(container.records())
+    try:
+        kit("create")
+        (made,) = set(container.records()) - before
+        yield made
+    finally:
+        kit("destroy")
+    assert not processes(made)
+    assert not container.running(made)
+    assert not (container.STATE_DIR / made).exists()
+
+
+@pytest.mark.parametrize("then", ["create", "down", "destroy"])
+def test_a_system_that_outlives_its_nspawn_is_seen_and_ended(name, then):
+    os.kill(container.pid(name), signal.SIGKILL)
+    left = processes(name)
+    assert left
+    assert container.pid(name) is None
+    assert container.running(name)
+    kit(then)
+    assert not set(left) & set(processes(name))
+    if then == "create":
+        assert ssh("systemctl is-system-running --wait").returncode in (0, 1)
+
+
+def test_a_checkout_that_has_lost_its_files_is_let_in_again(name):
+    pid = container.pid(name)
+    shutil.rmtree(KIT_DIR)
+    kit("create")
+    assert ssh("true").returncode == 0
+    assert container.pid(name) == pid
+
+
+def test_half_a_record_of_another_checkout_stops_nobody(name):
+    folder = container.STATE_DIR / "kit-000000"
+    folder.mkdir()
+    try:
+        (folder / "record.json").write_text('{"checkout": "/nowhere", "bri')
+        assert f"Warning: {folder}/record.json cannot be read" in kit("create")
+        assert name in container.records()
+    finally:
+        shutil.rmtree(folder)
+
+
+def networks(*texts):
+    return [ipaddress.IPv4Network(text) for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("taken", "subnet", "said"),
+    [
+        ([], "198.18.100.0/24", ""),
+        (["198.18.100.0/24"], "198.18.101.0/24", ""),
+        # What sing-box and Clash take.
+        (["198.18.0.0/16"], "198.19.100.0/24", "198.18.0.0/16 is in use here"),
+        (["198.18.0.0/15"], "198.18.100.0/24", "198.18.0.0/15 is in use here"),
+        (["198.18.0.0/15", "198.18.100.0/24"], "198.18.101.0/24", "198.18.0.0/15"),
+        (["198.18.0.0/16", "198.19.100.0/24"], "198.19.101.0/24", "198.18.0.0/16"),
+    ],
+)
+def test_a_subnet_is_found_whatever_this_host_is_in(taken, subnet, said):
+    found, remark = container.free_subnet(100, networks(*taken))
+    assert str(found) == subnet
+    assert said in remark
+    assert bool(said) is bool(remark)
+
+
+def test_addresses_and_routes_of_this_host_count_and_its_own_bridge_does_not():
+    addresses = json.dumps(
+        [
+            {"ifname": "Meta", "addr_info": [{"local": "198.18.0.1", "prefixlen": 30}]},
+            {"ifname": container.BRIDGE, "addr_info": [{"local": "198.18.70.1", "prefixlen": 24}]},
+        ]
+    )
+    routes = json.dumps(
+        [
+            {"dst": "default", "dev": "eth0"},
+            {"dst": "198.18.0.0/16", "dev": "Meta"},
+            {"dst": "198.18.70.0/24", "dev": container.BRIDGE},
+        ]
+    )
+    found = container.networks_in_use(addresses, routes)
+    assert found == networks("198.18.0.0/30", "198.18.0.0/16")
+
+
+def test_a_damaged_root_file_system_is_made_anew(tmp_path):
+    """With a stand-in for what makes it: that takes half a minute, and is what every run does."""
+    folder, programs = tmp_path / "rootfs", tmp_path / "bin"
+    programs.mkdir()
+    maker = programs / "mmdebstrap"
+    maker.write_text(
+        '#!/bin/sh\nfor a; do case $a in *.tar) tar -cf "$a" -C / etc/hostname;; esac; done\n'
+    )
+    maker.chmod(0o755)
+
+    def path():
+        answer = subprocess.run(
+            [ROOT / "kit/rootfs.sh", "trixie", folder, "some-package"],
+            env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return Path(answer.stdout.splitlines()[-1]), answer.stderr
+
+    archive, _ = path()
+    good = archive.read_bytes()
+    assert path() == (archive, "")
+    for by_hand in (False, True):
+        archive.write_bytes(good[:700])
+        if by_hand:
+            archive.with_name(f"{archive.name}.sha256").unlink()
+        found, said = path()
+        assert found == archive
+        assert f"{archive} is damaged: it is made anew" in said
+        assert len(archive.read_bytes()) >= len(good)
