@@ -5,10 +5,11 @@ A lesson has one name: that of its file, its blueprint, its address and its pict
 
 from __future__ import annotations
 
-from demo_app.lessons import audit, job, own, shared, start
+from demo_app.lessons import audit, job, own, post, shared, start
 
 BLUEPRINTS = (
     start.blueprint,
+    post.blueprint,
     shared.blueprint,
     own.blueprint,
     job.blueprint,

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
+from typing import TYPE_CHECKING
 
 from flask import Blueprint, current_app, render_template, url_for
 from werkzeug.exceptions import ServiceUnavailable
 
 from demo_app import channels, connections
 from webdis_progress import Progress, position
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 blueprint = Blueprint("shared", __name__, url_prefix="/shared")
 
@@ -48,7 +53,17 @@ def function_page(channel: str) -> str:
 
 
 def run_function(channel: str) -> None:
-    """Do the slow work, and publish each step.
+    """Do the slow work, and publish each step; see `slow_request` for what is raised."""
+    with slow_request() as pause_seconds:
+        progress = Progress(connections.publisher(), channel)
+        for step in STEPS:
+            progress.message(step)
+            time.sleep(pause_seconds)
+
+
+@contextlib.contextmanager
+def slow_request() -> Iterator[float]:
+    """Leave threads of the web server to other requests; yield the pause between two steps.
 
     Raises:
         ServiceUnavailable: As many as may are at it already.
@@ -60,9 +75,6 @@ def run_function(channel: str) -> None:
             retry_after=math.ceil(len(STEPS) * pause_seconds),
         )
     try:
-        progress = Progress(connections.publisher(), channel)
-        for step in STEPS:
-            progress.message(step)
-            time.sleep(pause_seconds)
+        yield pause_seconds
     finally:
         _running.release()

@@ -10,6 +10,8 @@ from demo_app import channels
 from demo_app.lessons.shared import STEPS
 from webdis_progress import Progress, events_after
 
+POSTS = {"/post/", "/shared/", "/own/", "/job/", "/audit/", "/job/<token>/cancel"}
+
 
 @pytest.fixture
 def client(app):
@@ -27,12 +29,14 @@ def form(client, page, **fields):
 
 def test_start_page_leads_to_each_lesson(client):
     page = client.get("/").text
-    for path in ("/shared/", "/own/", "/job/", "/audit/"):
+    for path in ("/post/", "/shared/", "/own/", "/job/", "/audit/"):
         assert f'href="{path}"' in page
         assert client.get(path).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/shared/", "/own/", "/job/", "/audit/", "/job/x/cancel"])
+@pytest.mark.parametrize(
+    "path", ["/post/", "/shared/", "/own/", "/job/", "/audit/", "/job/x/cancel"]
+)
 def test_each_post_needs_its_token(client, path):
     answer = client.post(path)
     assert answer.status_code == 400
@@ -44,7 +48,14 @@ def post_rules(app):
 
 
 def test_there_are_no_other_posts(app):
-    assert post_rules(app) == {"/shared/", "/own/", "/job/", "/audit/", "/job/<token>/cancel"}
+    assert post_rules(app) == {
+        "/post/",
+        "/shared/",
+        "/own/",
+        "/job/",
+        "/audit/",
+        "/job/<token>/cancel",
+    }
 
 
 @pytest.mark.parametrize(
@@ -73,7 +84,7 @@ def test_every_answer_is_strict(app, client, path, kept):
 
 
 def test_no_page_has_inline_scripts_or_styles(client):
-    for path in ("/", "/shared/", "/own/", "/job/", "/audit/", "/nowhere"):
+    for path in ("/", "/post/", "/shared/", "/own/", "/job/", "/audit/", "/nowhere"):
         page = client.get(path).text
         assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", page)
 

@@ -20,7 +20,11 @@ def tour(page):
     """Go to each page, name by name, as it looks with something on it."""
     page.goto("/")
     yield "start"
-    for name, path in (("lesson-shared", "/shared/"), ("lesson-own", "/own/")):
+    for name, path in (
+        ("lesson-post", "/post/"),
+        ("lesson-shared", "/shared/"),
+        ("lesson-own", "/own/"),
+    ):
         page.goto(path)
         expect(page.locator("#state")).to_have_text("connected")
         tab = page.context.new_page()

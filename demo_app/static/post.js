@@ -1,0 +1,22 @@
+/** Lesson "post": the bare subscription. It asks for nothing again and does not come back. */
+
+const messages = /** @type {HTMLElement} */ (document.getElementById("messages"));
+const state = /** @type {HTMLElement} */ (document.getElementById("state"));
+const { url = "", channel = "" } = messages.dataset;
+
+const socket = new WebSocket(url);
+socket.onopen = () => socket.send(JSON.stringify(["SUBSCRIBE", channel]));
+socket.onmessage = ({ data }) => {
+  const [kind, , text] = JSON.parse(data).SUBSCRIBE;
+  if (kind === "subscribe") {
+    state.textContent = "connected";
+    return;
+  }
+  const item = document.createElement("div");
+  item.className = "alert alert-info";
+  item.textContent = text; // as text, never as HTML
+  messages.append(item);
+};
+socket.onclose = () => {
+  state.textContent = "disconnected: what is published now is lost, load the page again";
+};

@@ -1,0 +1,32 @@
+"""Lesson "post" in a real browser: it works, and it loses what nobody hears."""
+
+from __future__ import annotations
+
+from playwright.sync_api import expect
+
+from demo_app.lessons.post import CHANNEL
+from demo_app.lessons.shared import STEPS
+
+HOSTILE = "<img src=x onerror=alert(1)> \N{SNOWMAN}"
+
+
+def test_the_steps_come_while_the_function_runs(page):
+    page.goto("/post/")
+    expect(page.locator("#state")).to_have_text("connected")
+    tab = page.context.new_page()
+    tab.goto("/post/")
+    tab.get_by_role("button", name="Run").click(no_wait_after=True)
+    expect(page.locator("#messages .alert")).to_have_text([STEPS[0]])
+    expect(page.locator("#messages .alert")).to_have_text(list(STEPS))
+    expect(tab.locator("h1")).to_have_text("The function has finished")
+
+
+def test_what_is_published_while_nobody_listens_is_lost(page, publisher_redis):
+    publisher_redis.publish(CHANNEL, "too early")
+    page.goto("/post/")
+    expect(page.locator("#state")).to_have_text("connected")
+    publisher_redis.publish(CHANNEL, HOSTILE)
+    expect(page.locator("#messages .alert")).to_have_text([HOSTILE])
+    page.reload()
+    expect(page.locator("#state")).to_have_text("connected")
+    expect(page.locator("#messages .alert")).to_have_count(0)
