@@ -15,6 +15,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -207,8 +208,13 @@ def _read(path: str) -> str:
         return ""
 
 
-def _output(*command: str) -> str | None:
-    """Return a command's output, or None where it is missing or fails."""
+def _output(*command: str, **environment: str) -> str | None:
+    """Return a command's output, or None where it is missing or fails.
+
+    Args:
+        command: Program and arguments.
+        environment: Added to this process's.
+    """
     try:
         answer = subprocess.run(
             command,
@@ -216,6 +222,7 @@ def _output(*command: str) -> str | None:
             text=True,
             stdin=subprocess.DEVNULL,
             timeout=30,
+            env={**os.environ, **environment},
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
@@ -250,7 +257,15 @@ def _tool(name: str, version: str | None) -> Check:
 
 
 def _vagrant() -> Check:
-    return _tool("Vagrant", _output("vagrant", "--version"))
+    return _tool("Vagrant", _vagrant_output("--version"))
+
+
+def _vagrant_output(*arguments: str) -> str | None:
+    """Return Vagrant's output; the folder that it would make for itself at home is not left."""
+    if Path(os.environ.get("VAGRANT_HOME") or Path.home() / ".vagrant.d").exists():
+        return _output("vagrant", *arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        return _output("vagrant", *arguments, VAGRANT_HOME=folder)
 
 
 def _powershell(expression: str) -> str:
@@ -326,7 +341,7 @@ def libvirt() -> list[Check]:
     """Return what a libvirt machine needs of this host."""
     if platform.system() != "Linux":
         return [Check("libvirt", ok=False, found="only on Linux", blocks="tool")]
-    plugins = (_output("vagrant", "plugin", "list") or "").splitlines()
+    plugins = (_vagrant_output("plugin", "list") or "").splitlines()
     plugin = next((line for line in plugins if line.startswith("vagrant-libvirt")), None)
     daemon = _output("virsh", "--connect", "qemu:///system", "version", "--daemon")
     checks = [_vagrant(), _tool("vagrant-libvirt", plugin), _tool("libvirt", daemon), _hardware()]

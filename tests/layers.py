@@ -111,6 +111,7 @@ LANES = [
         "no instance",
         layers=[
             Layer("unit", pytest("tests/unit"), quick=True),
+            Layer("local", pytest("tests/local"), quick=True),
             Layer("Node", node("tests/js/*.test.js"), quick=True),
             Layer("Ruby", ["tests/ruby/run.sh", "{reports}"], quick=True),
             Layer("references", pytest("tests/docs", "--ignore", DOCUMENTS), quick=True),

@@ -16,6 +16,10 @@ blueprint = Blueprint("audit", __name__, url_prefix="/audit")
 
 PAGE = "audit.show"
 TIMEOUT_SECONDS = 120
+NO_FIREWALL = (
+    "This instance has no firewall (PROVIDER=local): what answers at its address are the programs "
+    "of this host. A virtual machine or a container has one."
+)
 
 
 @blueprint.get("/")
@@ -24,6 +28,7 @@ def new() -> str:
     return render_template(
         "audit_new.html",
         address=current_app.config["INSTANCE"]["address"],
+        obstacle="" if current_app.config["INSTANCE"]["firewall"] else NO_FIREWALL,
         runs=page.own_runs(PAGE),
     )
 
@@ -31,6 +36,8 @@ def new() -> str:
 @blueprint.post("/")
 def start() -> Response:
     """Put an audit into the queue; it takes nothing from the request."""
+    if not current_app.config["INSTANCE"]["firewall"]:
+        abort(409, NO_FIREWALL)
     token = queue.enqueue(tasks.audit, PAGE, timeout_seconds=TIMEOUT_SECONDS)
     return redirect(url_for(".show", token=token), 303)
 
