@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -40,6 +41,7 @@ class LossyProxy:
         self._held = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._threads = []
+        self._clients = []
         self.port = self._listener.getsockname()[1]
         self._accepting = threading.Thread(target=self._accept)
         self._accepting.start()
@@ -50,6 +52,7 @@ class LossyProxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            self._clients.append(client)
             thread = threading.Thread(target=self._serve, args=(client,))
             thread.start()
             self._threads.append(thread)
@@ -93,6 +96,9 @@ class LossyProxy:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._accepting.join()
+        for client in self._clients:
+            with contextlib.suppress(OSError):  # it is closed already
+                client.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join()
 

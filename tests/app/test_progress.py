@@ -25,6 +25,7 @@ from webdis_progress import (
     Progress,
     events_after,
     position,
+    replay,
 )
 
 
@@ -389,7 +390,7 @@ def test_replay_starts_after_the_number_asked_for_and_is_bounded(publisher_redis
 
 def test_the_stream_is_bounded_and_expires(publisher_redis, channel):
     progress = Progress(publisher_redis, channel)
-    extra = 300
+    extra = 1000
     for _ in range(module.MAX_MESSAGES + extra):
         progress.message("x")
     first = events_after(publisher_redis, channel, 0)[0]["seq"]
@@ -443,3 +444,147 @@ def test_a_connection_that_decodes_will_do(instance, channel):
             progress.message("é")
         assert texts(connection, channel) == ["Started", "é", "Done"]
         assert position(connection, channel).epoch == all_events(connection, channel)[0]["epoch"]
+
+
+def test_tasks_have_bars_and_ends_of_their_own(publisher_redis, channel):
+    def work(progress):
+        with progress.task("core-2", label="Core 2") as task:
+            task.update(1)
+            raise ValueError("secret")
+
+    with Progress(publisher_redis, channel, count_tasks=True, started_text="Go") as progress:
+        with progress.task("core-1", total=4, label="Core 1", done_text="Read") as task:
+            task.advance()
+            task.advance(2, "reading", data={"vlan": 12})
+            task.message("slow", level="warning")
+        with pytest.raises(ValueError, match="secret"):
+            work(progress)
+        progress.task("core-3").skipped("not asked for")
+        with pytest.raises(EndedError, match="core-1"):
+            task.message("late")
+    events = all_events(publisher_redis, channel)
+    own = [event for event in events if event.get("task") == "core-1"]
+    assert [(e["kind"], e["text"], e["current"], e["total"]) for e in own] == [
+        ("started", "Started", None, 4),
+        ("progress", "", 1, 4),
+        ("progress", "reading", 3, 4),
+        ("message", "slow", 3, 4),
+        ("done", "Read", 3, 4),
+    ]
+    assert {event["label"] for event in own} == {"Core 1"}
+    assert (own[2]["data"], own[3]["level"]) == ({"vlan": 12}, "warning")
+    run = [event for event in events if "task" not in event]
+    assert [(e["kind"], e["text"], e["current"], e["total"]) for e in run] == [
+        ("started", "Go", None, None),
+        ("progress", "", 1, 1),
+        ("progress", "", 2, 2),
+        ("progress", "", 3, 3),
+        ("done", "Done", 3, 3),
+    ]
+    state = replay(publisher_redis, channel)["state"]
+    assert state["run"] == run[-1]
+    assert {e["task"]: e["kind"] for e in state["tasks"]} == {
+        "core-1": "done",
+        "core-2": "failed",
+        "core-3": "skipped",
+    }
+    assert "secret" not in str(events)
+
+
+def test_advance_is_atomic_over_threads(publisher_redis, channel):
+    progress = Progress(publisher_redis, channel, total=400)
+    task = progress.task("t", total=400)
+
+    def work():
+        for _ in range(100):
+            progress.advance()
+            task.advance()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for name in (None, "t"):
+        counts = [
+            e["current"] for e in all_events(publisher_redis, channel) if e.get("task") == name
+        ]
+        assert counts == list(range(1, 401))
+
+
+def test_joining_costs_what_there_is_and_not_what_there_was(publisher_redis, channel):
+    names = [f"device-{number}" for number in range(50)]
+    with Progress(publisher_redis, channel, count_tasks=True) as progress:
+        tasks = [progress.task(name, total=100_000) for name in names]
+        sent = 0
+        while sent < 100_000:
+            with progress.batch():
+                for task in tasks:
+                    for _ in range(5):
+                        task.advance(1, "Reading the configuration of this device")
+                        sent += 1
+        for task in tasks:
+            task.done()
+    answer = replay(publisher_redis, channel)
+    assert len(json.dumps(answer)) <= 100 * 1024
+    assert answer["seq"] >= 100_000 == sent
+    assert {task["task"] for task in answer["state"]["tasks"]} == set(names)
+    assert {task["kind"] for task in answer["state"]["tasks"]} == {"done"}
+    assert answer["state"]["run"]["kind"] == "done"
+    assert answer["events"][-1]["seq"] == answer["seq"]
+
+
+def test_replay_says_where_it_stands_and_gives_the_state_only_where_events_are_gone(
+    publisher_redis, channel
+):
+    assert replay(publisher_redis, channel) == {
+        "epoch": "",
+        "seq": 0,
+        "cancel": False,
+        "events": [],
+        "unreadable": 0,
+        "state": {"run": None, "tasks": []},
+    }
+    progress = Progress(publisher_redis, channel)
+    for number in range(5):
+        progress.message(str(number))
+    epoch = position(publisher_redis, channel).epoch
+
+    def asked(after, epoch):
+        answer = replay(publisher_redis, channel, after, epoch)
+        assert answer["seq"] == 5
+        return [event["seq"] for event in answer["events"]], "state" in answer
+
+    assert asked(None, "") == ([1, 2, 3, 4, 5], True)
+    assert asked(0, epoch) == ([1, 2, 3, 4, 5], False)
+    assert asked(3, epoch) == ([4, 5], False)
+    assert asked(3, "") == ([4, 5], False)
+    assert asked(5, epoch) == ([], False)
+    assert asked(5, "another-1") == ([1, 2, 3, 4, 5], True)
+    assert asked(6, epoch) == ([1, 2, 3, 4, 5], True)
+    publisher_redis.xtrim(f"{channel}:events", minid=4, approximate=False)
+    assert asked(2, epoch) == ([4, 5], True)
+    assert asked(3, epoch) == ([4, 5], False)
+    progress.request_cancel()
+    assert replay(publisher_redis, channel, 5)["cancel"]
+
+
+POISON = ['"', "[]", "3", "{}", '{"seq": true}', '{"seq": 1, "epoch": NaN}']
+EVENT = '{{"seq": 1, "epoch": "e", "ts": "t", "kind": "k", "text": "", "current": {}, "total": 1}}'
+POISON += [EVENT.format(n) for n in ("true", "Infinity", "NaN", '"unknown"', "[1]", 2**60, 1.5, -1)]
+
+
+@pytest.mark.parametrize("entry", [*POISON, "[" * 100_000])
+def test_an_entry_that_cannot_be_read_is_left_out_and_reported(
+    publisher_redis, channel, entry, caplog
+):
+    progress = Progress(publisher_redis, channel)
+    progress.message("before")
+    publisher_redis.xadd(f"{channel}:events", {"message": entry}, id="1-9999")
+    publisher_redis.hset(f"{channel}:state", "task:x", entry)
+    progress.message("after")
+    answer = replay(publisher_redis, channel)
+    assert [event["text"] for event in answer["events"]] == ["before", "after"]
+    assert answer["unreadable"] == 1
+    assert answer["state"]["tasks"] == []
+    assert "are no events" in caplog.text

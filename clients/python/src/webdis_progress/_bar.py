@@ -1,0 +1,260 @@
+"""What a run and a task have in common: a bar, its numbers, and the events that tell of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+from webdis_progress import _event
+from webdis_progress._errors import EndedError
+from webdis_progress._event import TERMINAL, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import SupportsIndex
+
+Sent = TypeVar("Sent")  # the number of an event, or for asyncio an awaitable of it
+
+RUN = "run"
+
+
+class Content(NamedTuple):
+    """What an event is made of, checked.
+
+    Attributes:
+        kind: Its kind.
+        text: Its text.
+        more: JSON of its level and its data.
+        current: Steps done from now on; none: as before.
+        step: How many more are done.
+    """
+
+    kind: str
+    text: str
+    more: tuple[str, str] = ("", "")
+    current: int | None = None
+    step: int = 0
+
+
+class Bar(Generic[Sent]):
+    """The events of one bar. `Progress` and `Task` are these, as are those of asyncio.
+
+    Every method that publishes takes ``level`` (``debug``, ``info``, ``warning``, ``error``)
+    and ``data`` (what JSON can carry, at most 8 KiB), and returns the event's number, or 0
+    where it waits (Redis is away and nothing is required; within a batch).
+
+    Raises:
+        TypeError, ValueError: A value is not allowed; the message names it.
+        EndedError: The stream, or the task, has ended.
+        NotSentError: Redis was away for ``patience_seconds``, or refused, and the
+            events are required.
+    """
+
+    def __init__(
+        self, field: str, names: str, total: SupportsIndex | None, texts: tuple[str, str]
+    ) -> None:
+        self._field = field
+        self._names = names
+        self._started_text = _event.text("started_text", texts[0])
+        self._done_text = _event.text("done_text", texts[1])
+        self._current: int | None = None
+        self._total: int | None = None
+        self.total = total
+        self._depth = 0  # how many `track` are at work on it
+
+    @property
+    def current(self) -> int | None:
+        """Steps done, as far as this writer knows; none: not known."""
+        return self._current
+
+    @current.setter
+    def current(self, value: SupportsIndex | None) -> None:
+        self._current = None if value is None else _event.integer("current", value)
+
+    @property
+    def total(self) -> int | None:
+        """Steps that there are; none: not known."""
+        return self._total
+
+    @total.setter
+    def total(self, value: SupportsIndex | None) -> None:
+        self._total = None if value is None else _event.integer("total", value)
+
+    def started(
+        self, text: str = "", *, level: str | None = None, data: Mapping[str, Any] | None = None
+    ) -> Sent:
+        """Publish that it has begun; without a text, the one given when the bar was made."""
+        return self._publish(
+            self._content("started", _event.text("text", text) or self._started_text, level, data)
+        )
+
+    def update(
+        self,
+        current: SupportsIndex,
+        text: str = "",
+        *,
+        level: str | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> Sent:
+        """Publish how many steps are done.
+
+        Args:
+            current: Steps done, from 0 to 2^53 - 1; of any integer type.
+            text: What is being done.
+            level: How much it matters.
+            data: For programs.
+        """
+        number = _event.integer("current", current)
+        content = self._content("progress", text, level, data)
+        return self._publish(content._replace(current=number))
+
+    def advance(
+        self,
+        n: SupportsIndex = 1,
+        text: str = "",
+        *,
+        level: str | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> Sent:
+        """Publish that ``n`` more steps are done; threads may do so at the same time.
+
+        Args:
+            n: How many.
+            text: What is being done.
+            level: How much it matters.
+            data: For programs.
+        """
+        step = _event.integer("n", n)
+        return self._publish(self._content("progress", text, level, data)._replace(step=step))
+
+    def message(
+        self, text: str, *, level: str | None = None, data: Mapping[str, Any] | None = None
+    ) -> Sent:
+        """Publish a text.
+
+        Args:
+            text: Any text. NUL and lone surrogates are replaced, and what is too
+                long is cut and ends in an ellipsis.
+            level: How much it matters.
+            data: For programs.
+        """
+        return self._publish(self._content("message", text, level, data))
+
+    def done(
+        self, text: str = "", *, level: str | None = None, data: Mapping[str, Any] | None = None
+    ) -> Sent:
+        """Publish that it is complete, and end it."""
+        return self._publish(
+            self._content("done", _event.text("text", text) or self._done_text, level, data)
+        )
+
+    def failed(
+        self,
+        error: str | BaseException,
+        *,
+        level: str | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> Sent:
+        """Publish that it has failed, and end it.
+
+        Args:
+            error: A text for people. Of an exception only the class is published:
+                its text may hold what is none of the reader's business.
+            level: How much it matters.
+            data: For programs.
+        """
+        if isinstance(error, BaseException):
+            error = f"Failed: {type(error).__name__}"
+        return self._publish(self._content("failed", error, level, data))
+
+    def skipped(
+        self,
+        text: str = "Skipped",
+        *,
+        level: str | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> Sent:
+        """Publish that there was nothing to do, and end it."""
+        return self._publish(self._content("skipped", text, level, data))
+
+    def cancelled(
+        self,
+        text: str = "Cancelled",
+        *,
+        level: str | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> Sent:
+        """Publish that it was stopped on request, and end it."""
+        return self._publish(self._content("cancelled", text, level, data))
+
+    def _publish(self, content: Content) -> Sent:
+        raise NotImplementedError
+
+    @staticmethod
+    def _content(
+        kind: str, text: str, level: str | None, data: Mapping[str, Any] | None
+    ) -> Content:
+        more = (_event.level_json(level), _event.data_json(data)) if level or data else ("", "")
+        return Content(kind, _event.text("text", text), more)
+
+    def _make(self, content: Content, ts: str) -> Message:
+        """Take over what an event says of the bar, and return the event."""
+        if content.current is not None:
+            self._current = content.current
+        elif content.step:
+            self.current = (self._current or 0) + content.step
+        return _event.message(
+            self._field,
+            self._names,
+            ts,
+            content.kind,
+            content.text,
+            numbers=(self._current, self._total),
+            more=content.more,
+        )
+
+
+class TaskBar(Bar[Sent]):
+    """A task of a run: its own bar, its own end.
+
+    Args:
+        run: Whose task it is.
+        name: Of 1 to 200 characters; two tasks of the same name are one.
+        total: How many steps there are, if it is known.
+        label: What it is called for people; without one, its name.
+        started_text: What `started` says.
+        done_text: What `done` says.
+    """
+
+    def __init__(  # noqa: PLR0913  # as `Progress.task` takes them
+        self,
+        run: Any,  # noqa: ANN401  # a RunBar; it makes this
+        name: str,
+        total: SupportsIndex | None = None,
+        *,
+        label: str | None = None,
+        started_text: str = "",
+        done_text: str = "",
+    ) -> None:
+        names = f', "task": {_event.short_text("task", name)}'
+        if label is not None:
+            names += f', "label": {_event.short_text("label", label)}'
+        super().__init__(f"task:{name}", names, total, (started_text, done_text))
+        self.name = name
+        self._run = run
+        self._counted = False  # by the run's bar
+        self._ended = ""
+
+    @property
+    def ended(self) -> str:
+        """How it has ended: a kind of event, empty while it has not."""
+        return self._ended
+
+    def _check(self, kind: str) -> None:
+        if self._ended and kind != "started":
+            raise EndedError(f"Task {self.name!r} has ended ({self._ended}); nothing may follow.")
+
+    def _make(self, content: Content, ts: str) -> Message:
+        self._check(content.kind)
+        message = super()._make(content, ts)
+        self._ended = content.kind if content.kind in TERMINAL else ""
+        return message

@@ -1,0 +1,225 @@
+"""What an event is: its limits, what may be put into it, and its JSON."""
+
+from __future__ import annotations
+
+import bisect
+import json
+import operator
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple, SupportsIndex
+
+# Webdis corrupts its stream at a message of 65,536 bytes; stay well below.
+MAX_PAYLOAD_BYTES = 32 * 1024
+# What a message has besides its text, its data and the names of its task needs less than 500 bytes.
+MAX_TEXT_BYTES = MAX_PAYLOAD_BYTES - 512
+MAX_DATA_BYTES = 8 * 1024
+MAX_NAME_LENGTH = 200
+# What is kept of an event as a bar's last state.
+MAX_STATE_BYTES = 2048
+MAX_STATE_TEXT_BYTES = 1024
+# Integers that JavaScript tells apart.
+INTEGER_LIMIT = 2**53
+
+TERMINAL = ("done", "failed", "cancelled", "skipped")
+LEVELS = ("debug", "info", "warning", "error")
+
+_json = json.JSONEncoder().encode  # json.dumps looks at its options each time
+_strict_json = json.JSONEncoder(allow_nan=False, separators=(", ", ": ")).encode
+
+
+class Message(NamedTuple):
+    """An event on its way.
+
+    Attributes:
+        bar: The field of the state that it is the last of.
+        fields: Its JSON, but for the opening brace, number and epoch.
+        brief: The same for the state, where it is too long for it; else empty.
+        kind: Its kind.
+    """
+
+    bar: str
+    fields: str
+    brief: str
+    kind: str
+
+    @property
+    def size(self) -> int:
+        """How many bytes it needs, about."""
+        return len(self.fields) + len(self.brief) + len(self.bar)
+
+    def content(self) -> dict[str, Any]:
+        """Return the event as far as it is known before it is sent."""
+        content: dict[str, Any] = json.loads("{" + self.fields)
+        return content
+
+
+def text(name: str, value: object) -> str:
+    """Return ``value`` if it is a string.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is {value!r}; a string is needed")
+    return value
+
+
+def integer(name: str, value: SupportsIndex) -> int:
+    """Return ``value``, of any integer type, as an int.
+
+    Raises:
+        TypeError: It is no integer.
+        ValueError: It is negative, or 2^53 or more.
+    """
+    try:
+        if isinstance(value, bool):
+            raise TypeError  # noqa: TRY301  # said once, below
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}; an integer is needed") from None
+    if not 0 <= number < INTEGER_LIMIT:
+        raise ValueError(f"{name} is {number}; it must be from 0 to 2^53 - 1")
+    return number
+
+
+def short_text(name: str, value: object) -> str:
+    """Return the JSON of a name of 1 to 200 characters.
+
+    Raises:
+        TypeError, ValueError: It is no string, empty, or longer.
+    """
+    if not 0 < len(text(name, value)) <= MAX_NAME_LENGTH:
+        raise ValueError(
+            f"{name} has {len(str(value))} characters; 1 to {MAX_NAME_LENGTH} are allowed"
+        )
+    return literal(str(value), MAX_TEXT_BYTES)
+
+
+def level_json(level: str | None) -> str:
+    """Return the JSON of a level with what goes before it.
+
+    Raises:
+        ValueError: It is none of `LEVELS`.
+    """
+    if level is None:
+        return ""
+    if level not in LEVELS:
+        raise ValueError(f"level is {level!r}; it has to be one of {', '.join(LEVELS)}")
+    return f', "level": "{level}"'
+
+
+def data_json(data: Mapping[str, Any] | None) -> str:
+    """Return the JSON of an event's data with what goes before it.
+
+    Raises:
+        TypeError: It is no mapping, or has something that JSON cannot carry.
+        ValueError: It has NaN or Infinity, or its JSON is too long.
+    """
+    if data is None:
+        return ""
+    if not isinstance(data, Mapping):
+        raise TypeError(f"data is {data!r}; a mapping is needed")
+    try:
+        encoded = _strict_json(dict(data))
+    except TypeError as error:
+        raise TypeError(f"data has what JSON cannot carry: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"data has what JSON cannot carry: {error}") from None
+    if len(encoded) > MAX_DATA_BYTES:
+        raise ValueError(f"data has {len(encoded)} bytes as JSON; {MAX_DATA_BYTES} are allowed")
+    return f', "data": {encoded}'
+
+
+def literal(value: str, room: int) -> str:
+    """Return the JSON of a text, with what cannot be carried replaced or cut, visibly.
+
+    Args:
+        value: Any string.
+        room: How many bytes it may need.
+    """
+    encoded = _json(value[:room])
+    if "\\u" in encoded:
+        # Webdis cuts a message at NUL; lone surrogates are not text.
+        value = value[:room].replace("\0", "\N{SYMBOL FOR NULL}")
+        value = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        encoded = _json(value)
+    if len(encoded) <= room:
+        return encoded
+    ellipsis = "\N{HORIZONTAL ELLIPSIS}"
+    room -= len(_json(ellipsis))
+    lengths = range(len(value))
+    fitting = bisect.bisect_right(lengths, room, key=lambda length: len(_json(value[:length])))
+    return _json(value[: fitting - 1] + ellipsis)
+
+
+class Clock:
+    """Writes the present moment; faster than isoformat, as a second's date is kept."""
+
+    def __init__(self) -> None:
+        self._second, self._date = -1, ""
+
+    def now(self) -> str:
+        """Return the time, UTC, as ISO 8601 with milliseconds."""
+        now = time.time()
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._date}.{int((now - second) * 1000):03}Z"
+
+
+def message(  # noqa: PLR0913  # an event has so many parts
+    bar: str,
+    names: str,
+    ts: str,
+    kind: str,
+    words: str,
+    *,
+    numbers: tuple[int | None, int | None],
+    more: tuple[str, str] = ("", ""),
+) -> Message:
+    """Put an event together by hand: it takes a quarter of the time of json.dumps.
+
+    Args:
+        bar: ``run`` or ``task:NAME``.
+        names: JSON of the task's name and label, with what goes before it.
+        ts: When.
+        kind: What.
+        words: Its text.
+        numbers: Steps done and steps there are.
+        more: JSON of the level and of the data.
+    """
+    level, data = more
+    current, total = numbers
+    start = f'"ts": "{ts}", "kind": "{kind}", "text": '
+    end = (
+        f', "current": {"null" if current is None else current}, '
+        f'"total": {"null" if total is None else total}{names}{level}'
+    )
+    taken = len(names) + len(data)
+    encoded = literal(text("text", words), MAX_TEXT_BYTES - taken if taken else MAX_TEXT_BYTES)
+    fields = f"{start}{encoded}{end}{data}}}"
+    if len(fields) <= MAX_STATE_BYTES:
+        return Message(bar, fields, "", kind)
+    encoded = literal(words, MAX_STATE_TEXT_BYTES)
+    brief = f"{start}{encoded}{end}"
+    brief += data + "}" if len(brief) + len(data) < MAX_STATE_BYTES else "}"
+    return Message(bar, fields, brief, kind)
+
+
+def is_event(value: object) -> bool:
+    """Tell whether a reader can use what an entry of a stream holds."""
+    if not isinstance(value, dict):
+        return False
+    numbers = (value.get("current"), value.get("total"))
+    return (
+        _is_number(value.get("seq"))
+        and all(isinstance(value.get(name), str) for name in ("epoch", "ts", "kind", "text"))
+        and all(number is None or _is_number(number) for number in numbers)
+        and isinstance(value.get("task", ""), str)
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < INTEGER_LIMIT

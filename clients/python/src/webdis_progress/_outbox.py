@@ -1,0 +1,240 @@
+"""What is to be sent, how often it is tried, and what becomes of it: without any input or output.
+
+`Outbox.deliver` is a generator, so that blocking and asyncio clients share it. It yields a
+`Call`, and is sent Redis's answer or thrown its error; or seconds to sleep.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import secrets
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    ConnectionError,  # noqa: A004  # the name that redis-py gives it
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    TimeoutError,  # noqa: A004  # likewise
+)
+
+from webdis_progress._errors import EndedError, NotSentError
+from webdis_progress._event import TERMINAL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from webdis_progress._event import Message
+
+    Steps: TypeAlias = Generator["Call | float", tuple[int, int], int]
+
+RENEWAL_SECONDS = 60  # how often a writer renews the expiry
+# What waits while Redis is away.
+MAX_WAITING_MESSAGES = 1000
+MAX_WAITING_BYTES = 1024 * 1024
+# What goes in one call.
+MAX_CALL_MESSAGES = 250
+MAX_CALL_BYTES = 128 * 1024
+FIRST_DELAY_SECONDS = 0.05
+LONGEST_DELAY_SECONDS = 1.0
+# How long a lost Redis is left in peace where nobody waits for it.
+LONGEST_ABSENCE_SECONDS = 5.0
+
+_log = logging.getLogger("webdis_progress")
+
+
+class Call(NamedTuple):
+    """One run of the script.
+
+    Attributes:
+        arguments: All but the writer's, the channel's and the keys.
+        deadline: On the monotonic clock; after it nobody waits for the answer.
+    """
+
+    arguments: list[Any]
+    deadline: float
+
+
+class Outbox:
+    """The writer of one channel: its count, what waits, and what is on its way.
+
+    Args:
+        channel: For messages to people.
+        patience_seconds: How long to try again.
+        notice: Makes an event of a text: what was dropped is said in one.
+    """
+
+    def __init__(
+        self, channel: str, patience_seconds: float, notice: Callable[[str], Message]
+    ) -> None:
+        self._channel = channel
+        self._patience_seconds = patience_seconds
+        self._notice = notice
+        self.required = True
+        self.cancel = False  # somebody has asked for one
+        self.ended = ""
+        self.become_writer()
+
+    def become_writer(self) -> None:
+        """Count from 1, as somebody else: after a fork the messages are the parent's."""
+        self.writer = secrets.token_hex(6)
+        self._count = 0
+        self._confirmed = 0  # how many of them Redis is sure to have
+        self._renew_at = 0.0
+        self._waiting: deque[Message] = deque()
+        self._waiting_bytes = 0
+        self._flight: list[Message] = []  # has had its numbers: Redis may have it
+        self._dropped = 0
+        self._failures = 0
+        self._retry_at = 0.0
+
+    def deliver(self, messages: Sequence[Message], *, wait: bool = False) -> Steps:
+        """Send messages after those that wait.
+
+        Args:
+            messages: In order. One that ends the stream is the last.
+            wait: Try again for as long as patience lasts, also where nothing is required.
+
+        Returns:
+            The number of the last one; 0 if it waits for Redis to be back.
+
+        Raises:
+            EndedError: The stream has ended.
+            NotSentError: They are required, and Redis was away or refused.
+        """
+        wait = wait or self.required
+        self._add(messages)
+        if not wait and time.monotonic() < self._retry_at:
+            return 0
+        deadline = time.monotonic() + self._patience_seconds
+        seq = attempt = 0
+        while self._waiting or self._flight:
+            flight = self._flight or self._take()
+            try:
+                seq, cancel = yield Call(self._arguments(flight), deadline)
+            except RedisError as error:
+                self._check_ended(error, flight)
+                delay_seconds = _delay(attempt := attempt + 1)
+                if wait and _passes(error) and time.monotonic() + delay_seconds < deadline:
+                    yield delay_seconds
+                    continue
+                self._give_up(error, flight)
+                return 0
+            self._landed(flight, cancel)
+        return seq
+
+    def _add(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            self._waiting.append(message)
+            self._waiting_bytes += message.size
+        while len(self._waiting) > 1 and (
+            len(self._waiting) > MAX_WAITING_MESSAGES or self._waiting_bytes > MAX_WAITING_BYTES
+        ):
+            # An end is what the page needs most.
+            oldest = next((m for m in self._waiting if m.kind not in TERMINAL), self._waiting[0])
+            self._waiting.remove(oldest)
+            self._waiting_bytes -= oldest.size
+            self._dropped += 1
+
+    def _take(self) -> list[Message]:
+        if self._dropped:
+            words = f"{self._dropped} messages were dropped while Redis was away."
+            self._waiting.appendleft(notice := self._notice(words))
+            self._waiting_bytes += notice.size
+            self._dropped = 0
+        size = 0
+        while self._waiting and len(self._flight) < MAX_CALL_MESSAGES:
+            size += self._waiting[0].size
+            if self._flight and size > MAX_CALL_BYTES:
+                break
+            self._flight.append(message := self._waiting.popleft())
+            self._waiting_bytes -= message.size
+        self._count += len(self._flight)
+        return self._flight
+
+    def _arguments(self, flight: list[Message]) -> list[Any]:
+        last = flight[-1]
+        ending = last.kind if last.kind in TERMINAL and last.bar == "run" else ""
+        uptime = time.monotonic()
+        renew = ""
+        if uptime >= self._renew_at:
+            renew = "1"
+            self._renew_at = uptime + RENEWAL_SECONDS
+        first = self._count - len(flight) + 1
+        arguments: list[Any] = [first, self._confirmed, renew, ending]
+        for message in flight:
+            arguments += message[:3]
+        return arguments
+
+    def _landed(self, flight: list[Message], cancel: int) -> None:
+        if self._failures:
+            _log.info("%s: Redis is back", self._channel)
+        self._failures = 0
+        self._retry_at = 0.0
+        self._confirmed = self._count
+        self.cancel = self.cancel or bool(cancel)
+        last = flight[-1]
+        if last.kind in TERMINAL and last.bar == "run":
+            self.ended = last.kind
+        self._flight = []
+
+    def _check_ended(self, error: RedisError, flight: list[Message]) -> None:
+        if not str(error).startswith("ENDED"):
+            return
+        self.ended = str(error).split()[1]
+        self._forget()
+        raise EndedError(
+            f"{self._channel} has ended ({self.ended}); nothing may follow: "
+            f"{flight[-1].content()['text']!r}"
+        ) from None
+
+    def _give_up(self, error: RedisError, flight: list[Message]) -> None:
+        reason = f"Redis: {error}"
+        if isinstance(error, OutOfMemoryError) or "OOM" in str(error):
+            reason = (
+                "Redis's memory is full, and it deletes nobody else's data to make room; "
+                f"publish less, or raise its maxmemory. Redis: {error}"
+            )
+        if self.required:
+            unsent = flight[-1].content()
+            self._forget()
+            raise NotSentError(reason, unsent) from error
+        if not self._failures:
+            _log.warning("%s: the work goes on without being reported. %s", self._channel, reason)
+        self._failures += 1
+        absence_seconds = min(LONGEST_ABSENCE_SECONDS, 0.1 * 2.0**self._failures)
+        self._retry_at = time.monotonic() + absence_seconds
+
+    def _forget(self) -> None:
+        # Their numbers are not used again: whether Redis has had them cannot be known.
+        self._flight = []
+        self._waiting.clear()
+        self._waiting_bytes = 0
+
+    @property
+    def unsent(self) -> int:
+        """How many messages Redis has not confirmed, those that were dropped included."""
+        return len(self._flight) + len(self._waiting) + self._dropped
+
+
+def _delay(attempt: int) -> float:
+    """Return how long to wait: all of it is chance, and the bound doubles."""
+    bound = min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0**attempt)
+    return random.uniform(0, bound)  # noqa: S311  # no secret
+
+
+def _passes(error: RedisError) -> bool:
+    """Tell whether the same message may be taken a little later."""
+    if isinstance(error, AuthenticationError | AuthorizationError):
+        return False
+    # MISCONF: its disk is full. NOREPLICAS, MASTERDOWN: another one will be the primary soon.
+    # Redis 6 has the code of a script's error within its text.
+    return isinstance(
+        error, ConnectionError | TimeoutError | ReadOnlyError | MasterDownError
+    ) or any(code in str(error) for code in ("MISCONF", "NOREPLICAS", "MASTERDOWN", "READONLY"))

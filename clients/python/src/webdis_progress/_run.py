@@ -1,0 +1,103 @@
+"""What `Progress` and its asyncio twin have in common: the run, its tasks, its batches."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from webdis_progress import _event
+from webdis_progress._bar import RUN, Bar, Content, Sent, TaskBar
+from webdis_progress._event import TERMINAL, Clock, Message
+from webdis_progress._outbox import Outbox
+from webdis_progress._scripts import PUBLISH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import SupportsIndex
+
+PATIENCE_SECONDS = 30.0
+SHA = hashlib.sha1(PUBLISH.encode(), usedforsecurity=False).hexdigest()
+
+# What this thread, or this task of asyncio, collects, and for which run.
+_batch: ContextVar[tuple[object, list[Message]] | None] = ContextVar("batch", default=None)
+
+
+class RunBar(Bar[Sent]):
+    """A run, but for the way to Redis; its arguments are those of `Progress`."""
+
+    def __init__(  # noqa: PLR0913  # as `Progress` takes them
+        self,
+        channel: str,
+        total: SupportsIndex | None,
+        *,
+        required: bool | None,
+        patience_seconds: float,
+        count_tasks: bool,
+        texts: tuple[str, str],
+    ) -> None:
+        super().__init__(RUN, "", total, texts)
+        self.channel = _event.text("channel", channel)
+        self._required = required
+        self._patience_seconds = patience_seconds
+        self._count_tasks = count_tasks
+        self._tasks_are_total = count_tasks and total is None
+        self._tasks: set[str] = set()
+        self._clock = Clock()
+        self._outbox = Outbox(self.channel, patience_seconds, self._notice)
+        self._outbox.required = required is not False
+        state, events = (f"{self.channel}:{key}".encode() for key in ("state", "events"))
+        self._keys = (state, events)
+
+    @property
+    def ended(self) -> str:
+        """How the stream has ended, as far as is known here: a kind, empty while it has not."""
+        return self._outbox.ended
+
+    @property
+    def unsent(self) -> int:
+        """How many events wait for Redis to be back, or were dropped meanwhile."""
+        return self._outbox.unsent
+
+    def _notice(self, words: str) -> Message:
+        content = Content("message", words, (_event.level_json("warning"), ""))
+        return self._make(content, self._clock.now())
+
+    def _enter(self) -> None:
+        if self._required is None:
+            self._outbox.required = False
+
+    def _arguments(self, rest: list[Any]) -> list[Any]:
+        return [self.channel, self._outbox.writer, *rest]
+
+    def _prepare(self, bar: Bar[Sent], content: Content) -> list[Message]:
+        """Make an event, and the one of the run that counts its tasks."""
+        ts = self._clock.now()
+        messages = [bar._make(content, ts)]  # its own bar
+        if isinstance(bar, TaskBar) and bar._counted and content.kind in TERMINAL:  # noqa: SLF001
+            messages.append(self._make(Content("progress", "", step=1), ts))
+        return messages
+
+    def _add_task(self, task: TaskBar[Sent]) -> None:
+        task._counted = self._count_tasks  # noqa: SLF001  # its own
+        self._tasks.add(task.name)
+        if self._tasks_are_total:
+            self.total = len(self._tasks)
+
+    def _collected(self, messages: list[Message]) -> bool:
+        """Leave messages to the batch that is open here, if there is one of this run."""
+        batch = _batch.get()
+        if batch is None or batch[0] is not self:
+            return False
+        batch[1].extend(messages)
+        return True
+
+    @contextlib.contextmanager
+    def _collecting(self) -> Iterator[list[Message]]:
+        messages: list[Message] = []
+        before = _batch.set((self, messages))
+        try:
+            yield messages
+        finally:
+            _batch.reset(before)
