@@ -1,12 +1,14 @@
 """Put one small fault after another into a copy of the checkout: each must turn its tests red.
 
 ``python -m tests.mutants.run [WORD]``: all of ``mutants.yml``, or those whose fault or file
-has the word. The copy is below ``.kit``, with an instance of its own; both go in the end. What
-the tests printed is in ``.kit/mutants.log``.
+has the word. There are two copies below ``.kit``, which work side by side: one with an instance of
+its own, one for what needs no server. They go in the end. What the tests printed is in
+``.kit/mutants-*.log``.
 """
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import os
 import re
@@ -14,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,11 +27,9 @@ from kit.checkout import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
 MUTANTS = ROOT / "tests/mutants/mutants.yml"
-COPY = ROOT / ".kit/mutants"
-LOG = ROOT / ".kit/mutants.log"
+KIT_DIR = ROOT / ".kit"
 PYTHON = ".venv/bin/python"
 PROVISIONING = "provisioning"
 # Runs the playbook as the tests do, with the copy's own files.
@@ -45,6 +46,7 @@ TEST_SECONDS = 180
 NODE_SECONDS = 10
 COMMAND_SECONDS = 300
 PREPARE_SECONDS = 1200
+ROW = "{:6.1f}  {:8}  {}"
 FAILED = 1  # what each of the runners exits with when a test has failed
 
 
@@ -74,44 +76,6 @@ def load() -> list[Mutant]:
 
 class NotTriedError(Exception):
     """Something else than a mutant is wrong; one sentence."""
-
-
-def run(command: Sequence[str], title: str, seconds: float = COMMAND_SECONDS) -> int:
-    """Run a command in the copy, with its output in the log.
-
-    Returns:
-        Its exit code; that of a failure where it was not done after ``seconds``.
-    """
-    # Without files of bytecode, which would outlive a change within the same second.
-    environment = {
-        **os.environ,
-        "PATH": f"{ROOT / '.venv/bin'}:{os.environ['PATH']}",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        # The environment has the packages of the checkout itself, and these come before them.
-        "PYTHONPATH": str(COPY / "clients/python/src"),
-        "PROVIDER": "container",
-        "TLS": "",
-    }
-    with LOG.open("a", encoding="utf-8") as log:
-        print(f"\n===== {title}\n$ {' '.join(command)}", file=log, flush=True)
-        process = subprocess.Popen(
-            command,
-            cwd=COPY,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            return process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            print(f"Not done after {seconds} s.", file=log)
-            end(process)
-            return FAILED
-        except BaseException:
-            end(process)
-            raise
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -151,102 +115,155 @@ def commands(tests: Iterable[str]) -> list[list[str]]:
     return found
 
 
-def copy() -> None:
-    """Copy the checkout as it is, what is not committed included."""
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in names.split("\0"):
-        if name and (ROOT / name).is_file():
-            (COPY / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, COPY / name)
-    for name in (".venv", "node_modules"):
-        (COPY / name).symlink_to(ROOT / name)
-
-
-def remove() -> None:
-    """Remove the copy and its instance."""
-    if (COPY / "kit").is_dir():
-        run([PYTHON, "-m", "kit", "destroy"], "destroy")
-    shutil.rmtree(COPY, ignore_errors=True)
-
-
-def provision(*tags: str) -> int:
-    return run([PYTHON, "-c", PROVISION, f"--tags={','.join(filter(None, tags))}"], "provision")
-
-
-def prepare(mutants: list[Mutant]) -> None:
-    """Bring up the copy's instance where it is needed, and see all the tests green.
-
-    Raises:
-        NotTriedError: They are not.
-    """
-    if any(mutant.needs_server for mutant in mutants) and run(
-        [PYTHON, "-m", "kit", "up"], "up", PREPARE_SECONDS
-    ):
-        raise NotTriedError("The copy's instance did not come up.")
-    tests = [test for mutant in mutants for test in mutant.red if test != PROVISIONING]
-    for command in commands(tests):
-        if run(command, "unchanged", PREPARE_SECONDS):
-            raise NotTriedError(f"Without any fault this is not green: {' '.join(command)}")
-
-
-def survived(mutant: Mutant, before: str) -> list[str]:
-    """Try one mutant; return those of its tests that stayed green.
+class Copy:
+    """A copy of the checkout, in which commands run one after the other.
 
     Args:
-        mutant: What is tried.
-        before: The role that the one before was provisioned with, which is put back with it.
-
-    Raises:
-        NotTriedError: Something other than its tests went wrong.
+        name: What it is for: ``server``, ``host``.
+        mutants: What is tried in it.
     """
-    if mutant.provision or before:
-        refused = provision(before, mutant.provision) != 0
-        if PROVISIONING in mutant.red:
-            return [] if refused else [PROVISIONING]
-        if refused:
-            raise NotTriedError("provisioning failed")
-    green = []
-    for test in mutant.red:
-        (command,) = commands([test])
-        seconds = COMMAND_SECONDS if test.partition("::")[0].endswith(".py") else 3 * NODE_SECONDS
-        if (code := run(command, mutant.fault, seconds)) not in (0, FAILED):
-            raise NotTriedError(f"exit code {code} of {' '.join(command)}")
-        if not code:
-            green.append(test)
-    return green
 
+    def __init__(self, name: str, mutants: list[Mutant]) -> None:
+        self._mutants = mutants
+        self._folder = KIT_DIR / f"mutants-{name}"
+        self.log = KIT_DIR / f"mutants-{name}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopped = threading.Event()
 
-def attempt(mutant: Mutant, before: str) -> list[str]:
-    """Put the fault in, try it, take it out."""
-    file: Path = COPY / mutant.file
-    content = file.read_text(encoding="utf-8")
-    if content.count(mutant.search) != 1:
-        raise NotTriedError(f"{mutant.file} has it {content.count(mutant.search)} times")
-    file.write_text(content.replace(mutant.search, mutant.replace), encoding="utf-8")
-    try:
-        return survived(mutant, before)
-    finally:
-        file.write_text(content, encoding="utf-8")
+    def make(self) -> None:
+        """Copy the checkout as it is, what is not committed included."""
+        self.log.unlink(missing_ok=True)
+        self.remove()  # a run that was killed may have left one
+        listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        for name in names.split("\0"):
+            if name and (ROOT / name).is_file():
+                (self._folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, self._folder / name)
+        for name in (".venv", "node_modules"):
+            (self._folder / name).symlink_to(ROOT / name)
 
+    def remove(self) -> None:
+        """Remove the copy and its instance."""
+        self._stopped.clear()
+        if (self._folder / "kit").is_dir():
+            self._run([PYTHON, "-m", "kit", "destroy"], "destroy")
+        shutil.rmtree(self._folder, ignore_errors=True)
 
-def try_all(mutants: list[Mutant]) -> int:
-    """Print a row for each; return how many were not caught."""
-    missed, before = 0, ""
-    print(f"{'':>9}  {'s':>5}  {'caught':8}  fault")
-    for number, mutant in enumerate(mutants, start=1):
+    def stop(self) -> None:
+        """End what runs in it, from another thread."""
+        self._stopped.set()
+        if self._process:
+            end(self._process)
+
+    def try_all(self) -> int:
+        """See all tests green, then print a row for each mutant; return how many were caught.
+
+        Raises:
+            NotTriedError: Not all were green.
+        """
+        self._prepare()
+        caught, before = 0, ""
+        for mutant in self._mutants:
+            start = time.monotonic()
+            verdict, why = "yes", ""
+            try:
+                if green := self._attempt(mutant, before):
+                    verdict, why = "SURVIVED", f"; green: {', '.join(green)}"
+            except NotTriedError as error:
+                verdict, why = "NO", f"; {error}"
+            if self._stopped.is_set():
+                break
+            before = mutant.provision
+            caught += verdict == "yes"
+            print(ROW.format(time.monotonic() - start, verdict, mutant.fault) + why, flush=True)
+        return caught
+
+    def _prepare(self) -> None:
+        """Bring up its instance where one is needed, and see all the tests green."""
         start = time.monotonic()
-        verdict, why = "yes", ""
+        needed = any(mutant.needs_server for mutant in self._mutants)
+        if needed and self._run([PYTHON, "-m", "kit", "up"], "up", PREPARE_SECONDS):
+            raise NotTriedError(f"The copy's instance did not come up: {self.log}.")
+        tests = [test for mutant in self._mutants for test in mutant.red if test != PROVISIONING]
+        for command in commands(tests):
+            if self._run(command, "unchanged", PREPARE_SECONDS):
+                raise NotTriedError(f"Not all tests are green without a fault: {self.log}.")
+        print(ROW.format(time.monotonic() - start, "", "(all tests green without a fault)"))
+
+    def _attempt(self, mutant: Mutant, before: str) -> list[str]:
+        """Put a fault in, run its tests, take it out; return the tests that stayed green.
+
+        Args:
+            mutant: What is tried.
+            before: The role that the one before was provisioned with: put back with this one.
+
+        Raises:
+            NotTriedError: Something other than its tests went wrong.
+        """
+        file = self._folder / mutant.file
+        content = file.read_text(encoding="utf-8")
+        file.write_text(content.replace(mutant.search, mutant.replace), encoding="utf-8")
         try:
-            if green := attempt(mutant, before):
-                verdict, why = "SURVIVED", f"; green: {', '.join(green)}"
-        except NotTriedError as error:
-            verdict, why = "NO", f"; {error}"
-        before = mutant.provision
-        missed += verdict != "yes"
-        row = (f"{number}/{len(mutants)}", time.monotonic() - start, verdict, mutant.fault)
-        print("{:>9}  {:5.1f}  {:8}  {}".format(*row) + why, flush=True)
-    return missed
+            if mutant.provision or before:
+                refused = self._provision(before, mutant.provision) != 0
+                if PROVISIONING in mutant.red:
+                    return [] if refused else [PROVISIONING]
+                if refused:
+                    raise NotTriedError("provisioning failed")
+            return [test for test in mutant.red if not self._fails(test, mutant.fault)]
+        finally:
+            file.write_text(content, encoding="utf-8")
+
+    def _fails(self, test: str, title: str) -> bool:
+        (command,) = commands([test])
+        seconds = COMMAND_SECONDS if command[0] == PYTHON else 3 * NODE_SECONDS
+        if (code := self._run(command, title, seconds)) not in (0, FAILED):
+            raise NotTriedError(f"exit code {code} of {' '.join(command)}")
+        return code == FAILED
+
+    def _provision(self, *roles: str) -> int:
+        tags = f"--tags={','.join(filter(None, roles))}"
+        return self._run([PYTHON, "-c", PROVISION, tags], "provision")
+
+    def _run(self, command: Sequence[str], title: str, seconds: float = COMMAND_SECONDS) -> int:
+        """Run a command with its output in the log.
+
+        Returns:
+            Its exit code; that of a failure where it was not done after ``seconds``.
+
+        Raises:
+            NotTriedError: All is to end.
+        """
+        if self._stopped.is_set():
+            raise NotTriedError("stopped")
+        # Without files of bytecode, which would outlive a change within the same second.
+        environment = {
+            **os.environ,
+            "PATH": f"{ROOT / '.venv/bin'}:{os.environ['PATH']}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            # The environment has the packages of the checkout itself, and these come before them.
+            "PYTHONPATH": str(self._folder / "clients/python/src"),
+            "PROVIDER": "container",
+            "TLS": "",
+        }
+        with self.log.open("a", encoding="utf-8") as log:
+            print(f"\n===== {title}\n$ {' '.join(command)}", file=log, flush=True)
+            self._process = subprocess.Popen(
+                command,
+                cwd=self._folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                return self._process.wait(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                print(f"Not done after {seconds} s.", file=log)
+                end(self._process)
+                return FAILED
 
 
 def main() -> int:
@@ -257,24 +274,31 @@ def main() -> int:
         print(f"No fault and no file in {MUTANTS.relative_to(ROOT)} has {word!r}.", file=sys.stderr)
         return 2
     start = time.monotonic()
-    LOG.parent.mkdir(mode=0o700, exist_ok=True)
-    LOG.unlink(missing_ok=True)
-    COPY.exists() and remove()
-    try:
-        copy()
-        prepare(mutants)
-        print(f"All their tests are green without a fault: {time.monotonic() - start:.0f} s")
-        missed = try_all(mutants)
-    except NotTriedError as error:
-        print(f"{error} What was printed is in {LOG.relative_to(ROOT)}.", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    finally:
-        remove()
+    KIT_DIR.mkdir(mode=0o700, exist_ok=True)
+    copies = [
+        Copy(name, chosen)
+        for name, needs_server in (("server", True), ("host", False))
+        if (chosen := [mutant for mutant in mutants if mutant.needs_server == needs_server])
+    ]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        try:
+            for one in copies:
+                one.make()
+            print(f"{'s':>6}  {'caught':8}  fault")
+            caught = sum(pool.map(Copy.try_all, copies))
+        except (NotTriedError, KeyboardInterrupt) as error:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends already
+            for one in copies:
+                one.stop()
+            print(error or "Interrupted.", file=sys.stderr)
+            return 1
+        finally:
+            pool.shutdown()
+            for one in copies:
+                one.remove()
     seconds = time.monotonic() - start
-    print(f"{len(mutants) - missed} of {len(mutants)} mutants were caught, in {seconds:.0f} s.")
-    return 1 if missed else 0
+    print(f"{caught} of {len(mutants)} mutants were caught, in {seconds:.0f} s.")
+    return 0 if caught == len(mutants) else 1
 
 
 if __name__ == "__main__":
