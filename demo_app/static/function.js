@@ -1,9 +1,5 @@
 /** Lessons "shared" and "own": the messages of a function that runs while the page waits for its answer. */
 
-import { announce, element, listen, show } from "./live.js";
+import { defineRunProgress } from "./webdis-progress/element.js";
 
-listen(element("messages"), (event) => {
-  const alert = show(event, "div", "alert alert-info");
-  alert.dataset.delayMilliseconds = String(Date.now() - Date.parse(event.ts));
-  announce(event.text);
-});
+defineRunProgress();

@@ -219,7 +219,7 @@ def test_when_all_are_killed_the_next_demo_ends_the_job(start_demo, publisher_re
     demo = start_demo(DEMO_JOB_STEPS=1000, DEMO_QUEUE=queue)
     visitor = demo.visitor()
     path = running(visitor)
-    channel = re.search(r'data-channel="([^"]+)"', visitor.get(path))[1]
+    channel = re.search(r' channel="([^"]+)"', visitor.get(path))[1]
     for pid in (demo.process.pid, demo.process_of("worker"), demo.horse()):
         os.kill(pid, signal.SIGSTOP)
     for pid in (demo.horse(), demo.process_of("worker"), demo.process.pid):
@@ -237,7 +237,7 @@ def test_a_stopped_demo_fails_the_job_and_leaves_no_process(start_demo, publishe
     demo = start_demo(DEMO_JOB_STEPS=1000)
     visitor = demo.visitor()
     path = running(visitor)
-    channel = re.search(r'data-channel="([^"]+)"', visitor.get(path))[1]
+    channel = re.search(r' channel="([^"]+)"', visitor.get(path))[1]
     processes = [demo.process_of("web"), demo.process_of("worker"), demo.horse()]
     log = demo.stop()
     assert "Traceback" not in log

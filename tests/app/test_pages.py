@@ -19,7 +19,7 @@ def client(app):
 
 
 def attribute(page, name):
-    return re.search(rf'data-{name}="([^"]*)"', page)[1]
+    return re.search(rf'\s{name}="([^"]*)"', page)[1]
 
 
 def form(client, page, **fields):

@@ -43,8 +43,8 @@ def test_each_message_is_shown_before_the_function_goes_on(
 ):
     page.goto(served + path)
     expect(page.locator("#state")).to_have_text("connected")
-    messages = page.locator("#messages")
-    channel, after = (messages.get_attribute(f"data-{name}") for name in ("channel", "after"))
+    element = page.locator("run-progress")
+    channel, after = (element.get_attribute(name) for name in ("channel", "after"))
     shown, pauses = queue.Queue(), []
 
     def work(seconds):
@@ -58,8 +58,9 @@ def test_each_message_is_shown_before_the_function_goes_on(
     page.evaluate(
         """new MutationObserver((records) => {
              for (const record of records) for (const node of record.addedNodes)
-               window.tell(node.textContent);
-           }).observe(document.getElementById("messages"), {childList: true})"""
+               window.tell(node.querySelector(".text").textContent);
+           }).observe(document.querySelector("run-progress").shadowRoot.getElementById("messages"),
+                      {childList: true})"""
     )
     page.get_by_role("button", name="Run").click(no_wait_after=True)
     expect(page.locator("h1")).not_to_have_text(
@@ -76,7 +77,7 @@ def test_another_tab_shows_the_messages_too(page):
     other = page.context.new_page()
     other.goto(PAGE)
     other.get_by_role("button", name="Run").click(no_wait_after=True)
-    expect(page.locator("#messages .alert.alert-info")).to_have_text(list(STEPS), timeout=30_000)
+    expect(page.locator("#messages .text")).to_have_text(list(STEPS), timeout=30_000)
 
 
 def test_hostile_text_is_shown_as_text(page, publisher_redis):
@@ -84,7 +85,7 @@ def test_hostile_text_is_shown_as_text(page, publisher_redis):
     page.goto(PAGE)
     expect(page.locator("#state")).to_have_text("connected")
     Progress(publisher_redis, "progress:666").message(hostile)
-    expect(page.locator("#messages .alert").last).to_have_text(hostile)
+    expect(page.locator("#messages .text").last).to_have_text(hostile)
     assert page.locator("#messages img").count() == 0
 
 
@@ -113,4 +114,4 @@ def test_nothing_published_while_webdis_is_away_is_lost_or_doubled(page, server,
     expect(page.locator("#state")).to_have_text("connected", timeout=30_000)
     progress.message("after")
     expected = ["before", *(f"away {number}" for number in range(50)), "after"]
-    expect(page.locator("#messages .alert")).to_have_text(expected, timeout=30_000)
+    expect(page.locator("#messages .text")).to_have_text(expected, timeout=30_000)

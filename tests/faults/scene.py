@@ -43,15 +43,13 @@ LIVE_SECONDS = 1.0
 MESSAGES_BEFORE = 50
 MESSAGES_AFTER = 100
 
-# Notes each message at the moment at which it enters the page.
+# Notes each message at the moment at which the page is told.
 RECORDER = """
 window.shown = [];
-new MutationObserver((records) => {
+addEventListener("run-event", ({ detail: { text } }) => {
   const now = (performance.timeOrigin + performance.now()) / 1000;
-  for (const record of records) for (const node of record.addedNodes)
-    if (node.dataset?.seq && /^[0-9]+$/.test(node.textContent))
-      window.shown.push([Number(node.textContent), now]);
-}).observe(document, {childList: true, subtree: true});
+  if (/^[0-9]+$/.test(text)) window.shown.push([Number(text), now]);
+});
 """
 
 # What may go wrong while a service is away.
@@ -235,7 +233,7 @@ class Scene:
         else:
             self.page.goto(f"{self.demo.url}/shared/")
         self.page.locator("#state", has_text=re.compile("^connected$")).wait_for()
-        self.channel = self.page.locator("[data-channel]").get_attribute("data-channel")
+        self.channel = self.page.locator("run-progress").get_attribute("channel")
 
     def reload(self) -> None:
         """Load the page again, and remember what it had shown."""

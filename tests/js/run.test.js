@@ -198,6 +198,15 @@ test("follow keeps one run up to date, and tells of each change", async (t) => {
   assert.ok(changes.length > 3 && changes.every((changed) => changed === run));
 });
 
+test("a page that begins after a number misses nothing", async (t) => {
+  const server = await start(t);
+  for (const _ of range(1, 5)) server.store(CHANNEL);
+  const seen = listener(t, server);
+  const run = follow({ ...seen.options, after: 4 });
+  await connected(seen);
+  assert.deepEqual(run.messages.map(({ kind, seq }) => [kind, seq]), [["message", 5]]);
+});
+
 test("follow says why it was refused", async (t) => {
   const server = await start(t);
   const seen = listener(t, server);

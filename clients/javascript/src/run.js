@@ -87,11 +87,14 @@ export class Bar {
    */
   take(event) {
     const { seq, ts, kind, text, label, current = null, total = null } = event;
-    if (this.last && seq <= this.last.seq && ts <= this.last.ts) return;
+    const at = Date.parse(ts);
+    if (this.last && seq <= this.last.seq && ts <= this.last.ts) {
+      if (kind === "started") this.startedAt ??= at; // the state of all bars did not tell
+      return;
+    }
     this.last = event;
     if (text) this.text = text;
     if (label) this.label = label;
-    const at = Date.parse(ts);
     if (kind === "started") {
       this.startedAt = at;
       this.#samples = [];
@@ -219,12 +222,13 @@ export class Run extends Bar {
  *
  * @param {Options & FollowOptions} options as for `subscribe`; `after` is null if left out: the
  *   state of all bars and the last messages
+ * @param {Run} [run] one to go on with
  * @returns {Run} the same object all the time
  * @throws {TypeError|SyntaxError} as `subscribe`
  */
-export function follow({ onChange, ...options }) {
-  const run = new Run();
-  const { onEvent, onSnapshot, onState, onError } = options;
+export function follow({ onChange, ...options }, run = new Run()) {
+  const { after, onEvent, onSnapshot, onState, onError } = options;
+  run.seq ||= after ?? 0; // what the page has already is no gap
   subscribe({
     after: null,
     ...options,
