@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PREFIX = "webdis-package"
+NAMES_ITS_USER = (0, 1, 22)  # seen in Debian 13's; not in 0.1.9, Debian 12's
 
 
 def available() -> bool:
@@ -42,6 +43,12 @@ def webdis(opt_dir: Path) -> tuple[Path, dict[str, Any]]:
     (file,) = (prefix / "archives").glob("webdis_*.deb")
     version = re.search(r"_(?:\d+%3a)?([0-9.]+)", file.name)
     return prefix, {"version": version[1] if version else "", "origin": "package"}
+
+
+def user(version: str) -> str:
+    """Return whom a Webdis can log in as: an old one gives a password and no name."""
+    known = tuple(map(int, version.split("."))) >= NAMES_ITS_USER
+    return "webdis" if known else "default"
 
 
 def libraries(prefix: Path) -> list[Path]:

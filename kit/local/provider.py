@@ -218,6 +218,7 @@ def _configure(variables: Variables, redis_dir: Path, webdis_dir: Path) -> None:
         else [],
         local_webdis_config=here(WEBDIS_CONFIG),
         local_webdis_running=_webdis_running(),
+        local_webdis_user=package.user(variables.value("webdis_installed.version")),
         local_logs=here(LOG_DIR),
         local_open_files=_open_files(),
         local_python=here(ROOT / ".venv/bin/python"),

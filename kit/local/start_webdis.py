@@ -1,8 +1,8 @@
 """Become Webdis, as the role's unit starts it: configuration checked, Redis there, memory bounded.
 
-start_webdis.py CHECK WEBDIS MEMORY_LIMIT TARGET: run by supervisord, where webdis.json is.
-CHECK is the role's program that writes the configuration with the password to TARGET, and
-MEMORY_LIMIT is a number with a unit, as systemd has it.
+start_webdis.py CHECK WEBDIS MEMORY_LIMIT USER TARGET: run by supervisord, where webdis.json is.
+CHECK is the role's program that writes the configuration with the password to TARGET,
+MEMORY_LIMIT is a number with a unit, as systemd has it, and USER is whom Webdis logs in as.
 """
 
 from __future__ import annotations
@@ -37,15 +37,42 @@ def wait_for(address: tuple[str, int]) -> None:
             return
 
 
+def be_the_default_user(target: Path) -> None:
+    """Let a Webdis log in that gives a password and no name, as the package of Debian 12.
+
+    Redis's default user gets the rights of the user `webdis`, in the running Redis alone: it
+    reads its append-only file back as that user, which takes all rights.
+
+    Args:
+        target: The configuration with the password.
+    """
+    import redis  # noqa: PLC0415  # seldom needed
+
+    configuration = json.loads(target.read_text(encoding="utf-8"))
+    _, password = configuration["redis_auth"]
+    with redis.Redis(
+        host=configuration["redis_host"],
+        port=configuration["redis_port"],
+        username="admin",
+        password=Path("admin_password").read_text(encoding="ascii"),
+    ) as admin:
+        (rights,) = (user for user in admin.acl_list() if user.startswith("user webdis on "))
+        admin.execute_command("ACL", "SETUSER", "default", "reset", *rights.split()[2:])
+    configuration["redis_auth"] = password
+    target.write_text(json.dumps(configuration), encoding="utf-8")
+
+
 def main() -> None:
     """Check, wait, and become Webdis."""
-    check, program, memory_limit, target = sys.argv[1:]
+    check, program, memory_limit, user, target = sys.argv[1:]
     Path("webdis.pid").write_text(str(os.getpid()), encoding="ascii")
     command = [sys.executable, check, "webdis.json", "webdis_password", target]
     if code := subprocess.run(command, check=False).returncode:
         sys.exit(code)
     configuration = json.loads(Path("webdis.json").read_text(encoding="utf-8"))
     wait_for((configuration["redis_host"], configuration["redis_port"]))
+    if user == "default":
+        be_the_default_user(Path(target))
     limit = bytes_of(memory_limit)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     os.execv(program, [program, target])  # noqa: S606  # no shell is wanted
