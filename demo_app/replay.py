@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, abort, jsonify, request
 
 from demo_app import channels, connections
-from webdis_progress import INTEGER_LIMIT, events_after
+from webdis_progress import INTEGER_LIMIT, replay
 
 if TYPE_CHECKING:
     from flask import Response
@@ -17,14 +17,26 @@ blueprint = Blueprint("replay", __name__)
 
 @blueprint.get("/progress/<channel>/events")
 def events(channel: str) -> Response:
-    """Return at most 1,000 messages; the page asks again until there are none."""
+    """Return where the channel stands and what the page has missed (clients/PROTOCOL.md, "Replay").
+
+    Without ``after`` a page joins. Without ``epoch`` it is of the older form, and gets the list
+    of events only.
+    """
     if not channels.may_replay(channel):
         abort(404, "There is no such channel, or it is somebody else's.")
-    after = request.args.get("after", "0")
-    digits = after.isascii() and after.isdecimal() and len(after) <= len(str(INTEGER_LIMIT))
-    if not digits or int(after) >= INTEGER_LIMIT:
-        abort(400, "after has to be a whole number from 0 to 2^53 - 1.")
-    answer = jsonify(events_after(connections.publisher(), channel, int(after)))
+    epoch = request.args.get("epoch")
+    after = request.args.get("after", "0" if epoch is None else None)
+    answer = jsonify(_answer(channel, after, epoch))
     # Each answer is asked for once, with another number: a tag would never match.
     answer.headers["Cache-Control"] = "no-store"
     return answer
+
+
+def _answer(channel: str, after: str | None, epoch: str | None) -> object:
+    if after is None:
+        return replay(connections.publisher(), channel)
+    digits = after.isascii() and after.isdecimal() and len(after) <= len(str(INTEGER_LIMIT))
+    if not digits or int(after) >= INTEGER_LIMIT:
+        abort(400, "after has to be a whole number from 0 to 2^53 - 1.")
+    answer = replay(connections.publisher(), channel, int(after), epoch or "")
+    return answer["events"] if epoch is None else answer

@@ -215,3 +215,17 @@ def test_a_wrong_method_is_answered_by_those_that_are_allowed(client, path, meth
     assert set(answer.allow) == allowed
     assert answer.content_type == "text/html; charset=utf-8"
     assert "Method Not Allowed" in answer.text
+
+
+def test_replay_answers_each_form_of_reader(app):
+    client = app.test_client()
+    client.get("/shared/")
+    progress = Progress(app.extensions["redis"]["publisher"], "progress:666")
+    progress.message("x")
+    joined = client.get("/progress/progress:666/events?epoch=").json
+    assert joined["state"]["run"]["text"] == joined["events"][-1]["text"] == "x"
+    seq, epoch = joined["seq"], joined["epoch"]
+    on = client.get(f"/progress/progress:666/events?after={seq - 1}&epoch={epoch}").json
+    assert ([event["seq"] for event in on["events"]], "state" in on) == ([seq], False)
+    old = client.get(f"/progress/progress:666/events?after={seq - 1}").json
+    assert [event["seq"] for event in old] == [seq]

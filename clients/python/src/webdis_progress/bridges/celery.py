@@ -1,0 +1,82 @@
+"""Celery: a task's progress, and its end whatever becomes of it.
+
+watch(app, redis)  # once, in the worker's and in the caller's module
+
+@app.task(bind=True)
+def work(self):
+    with task_progress(self, redis) as progress:
+        ...
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from celery import signals
+
+from webdis_progress._errors import EndedError
+from webdis_progress._progress import Progress
+
+if TYPE_CHECKING:
+    from celery import Celery, Task
+    from redis import Redis
+
+
+class _TaskProgress(Progress):
+    def _end(self, error: BaseException | None) -> None:
+        # A revoked task is ended by SIGTERM, which Celery turns into this.
+        if isinstance(error, SystemExit):
+            self.cancelled()
+        else:
+            super()._end(error)
+
+
+def task_channel(task_id: str) -> str:
+    """Return the channel of a task: ``progress:`` and its id, which is random."""
+    return f"progress:{task_id}"
+
+
+def task_progress(
+    task: Task,
+    redis: Redis,
+    total: int | None = None,
+    **options: Any,  # noqa: ANN401  # as Progress takes them
+) -> Progress:
+    """Return the publisher of a bound task.
+
+    Args:
+        task: ``self`` of a task with ``bind=True``.
+        redis: A client whose user may use the channel's keys.
+        total: How many steps there are, if it is known.
+        options: As `Progress` takes them.
+    """
+    return _TaskProgress(redis, task_channel(task.request.id), total, **options)
+
+
+def watch(app: Celery, redis: Redis) -> None:
+    """End the streams of this application's tasks that cannot do so.
+
+    That is: an exception outside of the ``with`` block, a process that was killed, a time
+    limit, a revoked task. A retry does not end its stream.
+
+    Args:
+        app: The application.
+        redis: A client whose user may use the channels' keys.
+    """
+
+    def end(task_id: str, kind: str, text: str) -> None:
+        with contextlib.suppress(EndedError):
+            getattr(Progress(redis, task_channel(task_id)), kind)(text)
+
+    def failed(sender: Task, task_id: str, exception: Exception, **_: object) -> None:
+        if sender.app is app:
+            end(task_id, "failed", f"Failed: {type(exception).__name__}")
+
+    def revoked(sender: Task, request: Any, expired: bool, **_: object) -> None:  # noqa: ANN401, FBT001  # Celery's
+        if sender.app is app:
+            end(request.id, "cancelled", "Expired" if expired else "Cancelled")
+
+    # Celery keeps weak references otherwise, and these two have no other.
+    signals.task_failure.connect(failed, weak=False)
+    signals.task_revoked.connect(revoked, weak=False)

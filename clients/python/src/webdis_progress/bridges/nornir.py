@@ -1,0 +1,77 @@
+"""`ProgressProcessor`: a bar for each host of a Nornir run.
+
+with Progress(redis, channel, count_tasks=True) as progress:
+    nornir.with_processors([ProgressProcessor(progress)]).run(task=backup)
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nornir.core.inventory import Host
+    from nornir.core.task import AggregatedResult, MultiResult, Task
+
+    from webdis_progress import Progress
+    from webdis_progress import Task as Bar
+
+
+class ProgressProcessor:
+    """Publishes a task for each host, and a step for each of its subtasks.
+
+    A host that fails ends its own bar only. Of an exception the class is published: its text
+    may hold what the device has said.
+
+    Args:
+        progress: The run; it may be shared by several calls of ``run``, one after the other.
+        steps: How many subtasks a host has, if that is known.
+    """
+
+    def __init__(self, progress: Progress, steps: int | None = None) -> None:
+        self._progress = progress
+        self._steps = steps
+        self._bars: dict[str, Bar] = {}
+        self._lock = threading.Lock()
+
+    def task_started(self, task: Task) -> None:
+        """Show all hosts at once, in one call: the last of many waits for long."""
+        with self._progress.batch():
+            for name in task.nornir.inventory.hosts if task.nornir else ():
+                self._bar(name).message(f"{task.name}: waits")
+
+    def task_completed(self, task: Task, result: AggregatedResult) -> None:  # noqa: ARG002  # Nornir's
+        """End the bars of hosts that were not run: they had failed before."""
+        for name, bar in self._bars.items():
+            if name not in result and not bar.ended:
+                bar.skipped("Failed before")
+
+    def task_instance_started(self, task: Task, host: Host) -> None:
+        """Begin a host's bar."""
+        self._bar(host.name).started(task.name)
+
+    def task_instance_completed(self, task: Task, host: Host, result: MultiResult) -> None:
+        """End a host's bar."""
+        bar = self._bar(host.name)
+        if not result.failed:
+            bar.done()
+            return
+        failed = next((one for one in reversed(result) if one.exception), None)
+        bar.failed(failed.exception if failed and failed.exception else f"{task.name}: failed")
+
+    def subtask_instance_started(self, task: Task, host: Host) -> None:
+        """Say what a host is doing."""
+        self._bar(host.name).message(task.name)
+
+    def subtask_instance_completed(self, task: Task, host: Host, result: MultiResult) -> None:
+        """Count a step of a host."""
+        if result.failed:
+            self._bar(host.name).message(f"{task.name}: failed", level="error")
+        else:
+            self._bar(host.name).advance()
+
+    def _bar(self, name: str) -> Bar:
+        with self._lock:
+            if name not in self._bars:
+                self._bars[name] = self._progress.task(name, self._steps)
+            return self._bars[name]

@@ -1,0 +1,74 @@
+"""A Redis of a test's own, without passwords: the instance's program, reached through SSH."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import subprocess
+import time
+from typing import TYPE_CHECKING, Self
+
+import redis
+
+from kit.checkout import SSH_CONFIG
+from tests.demo_server import free_port
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+START_SECONDS = 30
+
+
+class OwnRedis:
+    """Runs until its block ends.
+
+    Args:
+        settings: More words for redis-server's command line.
+    """
+
+    def __init__(self, *settings: str) -> None:
+        socket = f"/tmp/own-redis-{secrets.token_hex(6)}.sock"  # noqa: S108  # on the instance
+        port = free_port()
+        # It ends with its input, however this process ends.
+        remote = (
+            f"/opt/redis/current/bin/redis-server --port 0 --unixsocket {socket} --save '' "
+            f"--dir /tmp {' '.join(settings)} >/dev/null & cat; kill $!; wait; rm -f {socket}"
+        )
+        self._process = subprocess.Popen(
+            [
+                "ssh",
+                "-F",
+                str(SSH_CONFIG),
+                "-S",
+                "none",
+                "-L",
+                f"{port}:{socket}",
+                "server",
+                remote,
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self.url = f"redis://127.0.0.1:{port}/0"
+        self.client = redis.Redis(port=port, socket_timeout=10)
+
+    def __enter__(self) -> Self:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            with contextlib.suppress(redis.RedisError):
+                self.client.ping()
+                return self
+            assert time.monotonic() < deadline, "Redis did not start"
+            time.sleep(0.05)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.client.close()
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait(timeout=30)

@@ -1,0 +1,275 @@
+"""Bridges from other libraries, each with the real one, to the instance's Redis."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from kit.checkout import ROOT
+from tests.app.own_redis import OwnRedis
+from webdis_progress import Progress, events_after, last_events, replay
+
+DEADLINE_SECONDS = 60
+
+
+def events(connection, channel):
+    return events_after(connection, channel, 0)
+
+
+def ending(connection, channel):
+    """Wait for the channel's last event, and return it."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        last = (replay(connection, channel)["state"]["run"] or {}).get("kind")
+        if last in {"done", "failed", "cancelled"}:
+            return last_events(connection, channel, 1)[0]
+        assert time.monotonic() < deadline, last
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def logger():
+    logger = logging.getLogger("bridge")
+    logger.setLevel(logging.DEBUG)
+    yield logger
+    logger.handlers.clear()
+
+
+def test_logging_has_levels_and_neither_colours_nor_secrets(publisher_redis, channel, logger):
+    from webdis_progress.bridges.logging import ProgressHandler  # noqa: PLC0415
+
+    with Progress(publisher_redis, channel) as progress:
+        logger.addHandler(ProgressHandler(progress, logging.DEBUG))
+        logger.debug("\x1b[31mred\x1b[0m %s \x1b]8;;http://x\x07link", 1)
+        logger.info("plain")
+        logger.warning("hm")
+        try:
+            int("password is 1234")
+        except ValueError:
+            logger.exception("It broke")
+        logger.critical("worst")
+    seen = [(e["text"], e["level"]) for e in events(publisher_redis, channel)[1:-1]]
+    assert seen == [
+        ("red 1 link", "debug"),
+        ("plain", "info"),
+        ("hm", "warning"),
+        ("It broke (ValueError)", "error"),
+        ("worst", "error"),
+    ]
+
+
+def test_logging_after_the_end_is_no_error_of_the_work(publisher_redis, channel, logger):
+    from webdis_progress.bridges.logging import ProgressHandler  # noqa: PLC0415
+
+    progress = Progress(publisher_redis, channel)
+    logger.addHandler(ProgressHandler(progress))
+    progress.done()
+    shown = io.StringIO()
+    with contextlib.redirect_stderr(shown):
+        logger.info("late")
+    assert "EndedError" in shown.getvalue()
+
+
+def test_tqdm_shows_both(publisher_redis, channel):
+    from webdis_progress.bridges.tqdm import tqdm  # noqa: PLC0415
+
+    terminal = io.StringIO()
+    with Progress(publisher_redis, channel) as progress:
+        for _ in tqdm(range(10), desc="Importing", file=terminal, mininterval=0, progress=progress):
+            pass
+        with tqdm(total=5, desc="Cut off", file=terminal, progress=progress) as bar:
+            bar.update(2)
+        for _ in tqdm(range(3), file=terminal):
+            pass
+    assert "Importing" in terminal.getvalue()
+    tasks = replay(publisher_redis, channel)["state"]["tasks"]
+    assert [(t["label"], t["kind"], t["current"], t["total"]) for t in tasks] == [
+        ("Importing", "done", 10, 10),
+        ("Cut off", "cancelled", 2, 5),
+    ]
+
+
+def test_threads_of_a_pool_share_a_run(publisher_redis, channel):
+    with Progress(publisher_redis, channel, count_tasks=True) as progress:
+
+        def work(name):
+            with progress.task(name, total=3) as task:
+                for _ in task.track(range(3), per_second=1000):
+                    pass
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(work, [f"device-{number}" for number in range(40)]))
+    state = replay(publisher_redis, channel)["state"]
+    assert {(t["kind"], t["current"]) for t in state["tasks"]} == {("done", 3)}
+    assert (state["run"]["current"], state["run"]["total"]) == (40, 40)
+
+
+def test_nornir_has_a_bar_a_host_and_one_that_fails_ends_itself_only(publisher_redis, channel):
+    from nornir.core import Nornir  # noqa: PLC0415
+    from nornir.core.inventory import Host, Hosts, Inventory  # noqa: PLC0415
+    from nornir.plugins.runners import ThreadedRunner  # noqa: PLC0415
+
+    from webdis_progress.bridges.nornir import ProgressProcessor  # noqa: PLC0415
+
+    def read(task):
+        if task.host.name == "core-2":
+            raise ConnectionError("password is 1234")
+
+    def backup(task):
+        task.run(task=read)
+        task.run(task=read, name="compare")
+
+    hosts = Hosts({name: Host(name) for name in ("core-1", "core-2", "edge-1")})
+    nornir = Nornir(inventory=Inventory(hosts), runner=ThreadedRunner(num_workers=3))
+    with Progress(publisher_redis, channel, count_tasks=True) as progress:
+        processor = ProgressProcessor(progress, steps=2)
+        nornir.with_processors([processor]).run(task=backup)
+    state = replay(publisher_redis, channel)["state"]
+    assert {t["task"]: (t["kind"], t["current"], t["total"]) for t in state["tasks"]} == {
+        "core-1": ("done", 2, 2),
+        "core-2": ("failed", None, 2),
+        "edge-1": ("done", 2, 2),
+    }
+    assert (state["run"]["kind"], state["run"]["current"], state["run"]["total"]) == ("done", 3, 3)
+    assert "1234" not in str(events(publisher_redis, channel))
+
+
+@pytest.fixture
+def redis_of_ones_own(instance):
+    """Return a Redis without passwords, for queues."""
+    assert instance["address"]
+    with OwnRedis() as own:
+        yield own
+
+
+CELERY = """
+import os, time
+from celery import Celery
+from redis import Redis
+from webdis_progress.bridges.celery import task_progress, watch
+
+app = Celery("work", broker=os.environ["BROKER"])
+redis = Redis.from_url(os.environ["BROKER"], socket_timeout=5)
+watch(app, redis)
+
+@app.task(bind=True)
+def work(self, ending):
+    if ending == "early":
+        raise ValueError("password is 1234")
+    with task_progress(self, redis, required=True) as progress:
+        for step in progress.track(range(3), per_second=1000):
+            if ending == "crash":
+                os._exit(1)
+            if ending == "wait":
+                time.sleep(60)
+"""
+
+
+ASK = """
+import sys, work
+if sys.argv[1] == "revoke":
+    work.app.control.revoke(sys.argv[2], terminate=True)
+else:
+    print(work.work.delay(sys.argv[1]).id)
+"""
+
+
+@pytest.fixture
+def celery(redis_of_ones_own, tmp_path):
+    """Start a worker, and return its module and a connection."""
+    (tmp_path / "work.py").write_text(CELERY)
+    environment = {
+        **os.environ,
+        "BROKER": redis_of_ones_own.url,
+        "PYTHONPATH": str(tmp_path),
+    }
+    command = [sys.executable, "-m", "celery", "-A", "work", "worker", "--concurrency", "1"]
+    with (tmp_path / "log").open("w") as log:
+        worker = subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+    ask = [sys.executable, "-c", ASK]
+
+    def run(*words):
+        done = subprocess.run(
+            [*ask, *words],
+            cwd=tmp_path,
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        return f"progress:{done.stdout.strip()}"
+
+    yield run, redis_of_ones_own.client
+    os.killpg(worker.pid, signal.SIGKILL)
+    worker.wait(timeout=30)
+
+
+def test_celery_ends_every_stream(celery):
+    run, connection = celery
+    assert ending(connection, run("done"))["current"] == 3
+    early = ending(connection, run("early"))
+    assert (early["kind"], early["text"]) == ("failed", "Failed: ValueError")
+    crashed = ending(connection, run("crash"))
+    assert (crashed["kind"], crashed["text"]) == ("failed", "Failed: WorkerLostError")
+    channel = run("wait")
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not events(connection, channel):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    run("revoke", channel.removeprefix("progress:"))
+    assert ending(connection, channel)["kind"] == "cancelled"
+
+
+RQ = """
+import os, time
+from redis import Redis
+from webdis_progress.bridges.rq import job_progress
+
+def work(ending):
+    redis = Redis.from_url(os.environ["BROKER"], socket_timeout=5)
+    with job_progress(redis, 3, required=True) as progress:
+        for step in progress.track(range(3), per_second=1000):
+            if ending == "failed":
+                raise ValueError("password is 1234")
+            if ending == "crash":
+                os._exit(1)
+"""
+
+
+def test_rq_ends_every_stream(redis_of_ones_own, tmp_path):
+    from rq import Queue  # noqa: PLC0415
+
+    from webdis_progress.bridges.rq import job_channel  # noqa: PLC0415
+
+    (tmp_path / "jobs.py").write_text(RQ)
+    queue = Queue(connection=redis_of_ones_own.client)
+    jobs = {word: queue.enqueue("jobs.work", word) for word in ("done", "failed", "crash")}
+    environment = {**os.environ, "BROKER": redis_of_ones_own.url, "PYTHONPATH": str(tmp_path)}
+    subprocess.run(
+        [
+            *(ROOT / ".venv/bin/rq", "worker", "--burst", "--url", redis_of_ones_own.url),
+            *("--worker-class", "webdis_progress.bridges.rq.ProgressWorker"),
+        ],
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    kinds = {
+        word: ending(redis_of_ones_own.client, job_channel(job))["kind"]
+        for word, job in jobs.items()
+    }
+    assert kinds == {"done": "done", "failed": "failed", "crash": "failed"}
