@@ -16,7 +16,7 @@ export LC_ALL := $(if $(filter Darwin,$(shell uname)),en_US.UTF-8,C.UTF-8)
 export PROVIDER SUITE SOURCES TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT JSON QUICK SCENARIO LAB ROUTER KIND
 KIT := .venv/bin/python -m kit
 
-.PHONY: help up provision down destroy status ip ssh verify lab lab-fault doctor demo test test-all test-roles test-tls test-devices test-security test-faults mutants test-vm bench bench-up bench-publisher lint screenshots sbom audit diagrams role-docs lock
+.PHONY: help up provision down destroy status ip ssh verify lab lab-fault doctor demo test test-all test-roles test-tls test-devices test-security test-faults mutants test-vm bench bench-up bench-publisher bench-devices lint screenshots sbom audit diagrams role-docs lock
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
@@ -56,11 +56,14 @@ lab-fault: .venv/ops.stamp ## break a router of the lab, or mend it (ROUTER= KIN
 doctor: ## what each provider needs, and how to get it (JSON=1 for programs)
 	@python3 -m kit.doctor
 
-demo: .venv/ops.stamp .venv/demo.stamp ## run the Flask demo (HOST= PORT=)
+# Nornir, Netmiko and dulwich, for the lesson "devices": only a lab has use for them.
+DEVICES := $(if $(wildcard .kit/lab/ssh_config .kit/instances/$(KIT_INSTANCE)/lab/ssh_config),.venv/devices.stamp)
+
+demo: .venv/ops.stamp .venv/demo.stamp $(DEVICES) ## run the Flask demo (HOST= PORT=)
 	@$(KIT) ensure
 	@DEMO_KIT_DIR="$${DEMO_KIT_DIR:-$$($(KIT) dir)}" DEMO_HOST="$(HOST)" DEMO_PORT="$(PORT)" .venv/bin/python -m demo_app
 
-TESTED := .venv/ops.stamp .venv/demo.stamp .venv/test.stamp node_modules/.package-lock.json
+TESTED := .venv/ops.stamp .venv/demo.stamp .venv/devices.stamp .venv/test.stamp node_modules/.package-lock.json
 test: $(TESTED) ## does this checkout work on this machine? leaves the instance as make up does
 	@tests/install.sh
 	@.venv/bin/python -m tests.run quick
@@ -111,7 +114,11 @@ bench-publisher: .venv/ops.stamp .venv/demo.stamp .venv/bench.stamp ## what a me
 	@$(KIT) ensure
 	@.venv/bin/python -m bench.publisher
 
-lint: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp node_modules/.package-lock.json ## ruff, mypy, tsc, ansible-lint, yamllint
+bench-devices: .venv/ops.stamp .venv/demo.stamp .venv/devices.stamp ## a check of the lab: seconds by workers, what reporting costs; writes docs/devices.md
+	@$(KIT) ensure
+	@.venv/bin/python -m bench.devices
+
+lint: .venv/ops.stamp .venv/demo.stamp .venv/devices.stamp .venv/test.stamp node_modules/.package-lock.json ## ruff, mypy, tsc, ansible-lint, yamllint
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy

@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 constraints=""
-for group in ops compiler demo test bench; do
+for group in ops compiler demo test bench devices; do
     # shellcheck disable=SC2086  # a list of options, empty for the first group
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
         --no-emit-index-url --no-emit-find-links \

@@ -66,7 +66,7 @@ class Visitor:
     def post(self, page, action=None, **fields):
         """Send the form of a page; return the path that it leads to."""
         token = re.search(r'name="csrf_token" value="([^"]+)"', self.get(page))[1]
-        data = urllib.parse.urlencode({**fields, "csrf_token": token}).encode()
+        data = urllib.parse.urlencode({**fields, "csrf_token": token}, doseq=True).encode()
         with self._opener.open(self.url + (action or page), data, timeout=30) as answer:
             return answer.url.removeprefix(self.url)
 

@@ -56,8 +56,9 @@ def look_up(token: str, messages: int = MESSAGES_SHOWN) -> Run:
     events = last_events(connections.publisher(), channel, messages)
     if not events:
         return Run(token, [], "", "waiting", None)
-    last = events[-1]
-    state = last["kind"] if last["kind"] in TERMINAL else "running"
+    # A task that ends does not end the run.
+    last = next((event for event in reversed(events) if "task" not in event), events[-1])
+    state = last["kind"] if last["kind"] in TERMINAL and "task" not in last else "running"
     current, total = last["current"], last["total"]
     percent = min(100, 100 * current // total) if current is not None and total else None
     return Run(token, events, last["epoch"], state, percent)

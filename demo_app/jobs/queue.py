@@ -85,7 +85,16 @@ def result(token: str) -> Any:  # noqa: ANN401  # as the work left it
 
 def leave_result(value: object) -> None:
     """Leave ``value`` for the page; called by work, before it reports that it is done."""
-    job = cast("Job", get_current_job())
+    leave_result_of(own_job(), value)
+
+
+def own_job() -> Job:
+    """Return the job that this process does; only its first thread may ask."""
+    return cast("Job", get_current_job())
+
+
+def leave_result_of(job: Job, value: object) -> None:
+    """Leave ``value`` as a job's result; its threads may call this, one at a time."""
     job.meta[RESULT] = value
     job.save_meta()  # type: ignore[no-untyped-call]  # RQ has not typed it
 

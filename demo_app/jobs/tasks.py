@@ -89,6 +89,16 @@ def audit(progress: Progress) -> None:
     progress.done(ports.verdict(rows))
 
 
+@_reported
+def devices(progress: Progress, **options: Any) -> None:  # noqa: ANN401  # as `work.visit` has them
+    """Visit devices; leave a row for each as soon as it is known."""
+    # Nornir, Netmiko and git: only this job needs them, and only a lab has them installed.
+    from demo_app.devices import work  # noqa: PLC0415
+
+    leave = functools.partial(queue.leave_result_of, queue.own_job())
+    work.visit(progress, current_app.config, leave=leave, **options)
+
+
 def report_failure(
     job: Job, _connection: Redis, _kind: type, error: Exception, _traceback: object
 ) -> None:

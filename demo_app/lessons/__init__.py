@@ -5,7 +5,7 @@ A lesson has one name: that of its file, its blueprint, its address and its pict
 
 from __future__ import annotations
 
-from demo_app.lessons import audit, job, own, post, shared, start
+from demo_app.lessons import audit, devices, job, own, post, shared, start
 
 BLUEPRINTS = (
     start.blueprint,
@@ -14,4 +14,5 @@ BLUEPRINTS = (
     own.blueprint,
     job.blueprint,
     audit.blueprint,
+    devices.blueprint,
 )

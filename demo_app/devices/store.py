@@ -1,0 +1,56 @@
+"""Configurations in a git repository, by dulwich: a commit only where something has changed."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from dulwich import porcelain
+from dulwich.repo import Repo
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AUTHOR = b"webdis-kit <webdis-kit@localhost>"
+
+
+class Store:
+    """Keeps the last configuration of each device as a file, and the former ones in git.
+
+    Many threads may use one.
+
+    Args:
+        folder: Of the repository, which is made on first use.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        if not (folder / ".git").exists():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            Repo.init(str(folder)).close()
+
+    def last(self, device: str) -> str | None:
+        """Return the configuration that was kept last; nothing if none was."""
+        try:
+            return self._file(device).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
+    def keep(self, device: str, configuration: str) -> None:
+        """Write a device's configuration, and commit it."""
+        file = self._file(device)
+        partial = file.with_suffix(".partial")
+        partial.write_text(configuration, encoding="utf-8")
+        with self._lock:
+            partial.replace(file)
+            porcelain.add(str(self._folder), [str(file)])
+            porcelain.commit(
+                str(self._folder),
+                message=f"{device} has changed\n".encode(),
+                author=AUTHOR,
+                committer=AUTHOR,
+            )
+
+    def _file(self, device: str) -> Path:
+        return self._folder / f"{device}.conf"

@@ -1,0 +1,122 @@
+"""The lesson "devices" in a Chromium: live rows, reload, a second and a late page, pictures."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from kit.checkout import ROOT
+
+ENDED = re.compile("done|failed|cancelled")
+PICTURES = ROOT / "test-results"
+
+
+@pytest.fixture(scope="module")
+def demo(start_demo):
+    return start_demo()
+
+
+@pytest.fixture
+def context(browser, demo):
+    """Return a visitor's browser; no page of theirs may break its policy or fail in a script."""
+    complaints = []
+    context = browser.new_context(base_url=demo.url, viewport={"width": 960, "height": 900})
+    context.on("weberror", lambda error: complaints.append(str(error.error)))
+    context.on(
+        "console",
+        lambda message: (
+            "Content Security Policy" in message.text and complaints.append(message.text)
+        ),
+    )
+    yield context
+    context.close()
+    assert not complaints
+
+
+def start(context, job="Check:"):
+    page = context.new_page()
+    page.goto("/devices/")
+    page.get_by_role("radio", name=job).check()
+    page.get_by_role("button", name="Start").click()
+    page.wait_for_url(re.compile("/devices/[0-9a-f]{32}$"))
+    return page
+
+
+def rows(page):
+    """Return state and text of each device, as the page shows them."""
+    return page.locator("tr[data-device]").evaluate_all(
+        "rows => Object.fromEntries(rows.map(row => [row.dataset.device,"
+        " [row.dataset.state, row.querySelector('.text').textContent.trim()]]))"
+    )
+
+
+def test_rows_and_picture_follow_a_run_to_its_end(context, lab):
+    lab.fault("r2", "hang")
+    page = start(context)
+    one = page.locator('tr[data-device="r1"]')
+    expect(one).to_have_attribute("data-state", "ok", timeout=30_000)
+    two = page.locator('tr[data-device="r2"]')
+    expect(two).to_have_attribute("data-state", "running")
+    expect(two.locator(".text")).to_have_text("connecting")
+    expect(page.locator('g[data-device="r2"]')).to_have_attribute("data-state", "running")
+    expect(page.locator("#status")).to_have_text("failed", timeout=40_000)
+    expect(two.locator(".text")).to_have_text("it does not answer")
+    expect(page.locator('g[data-device="r2"]')).to_have_attribute("data-state", "failed")
+    assert next(iter(rows(page))) == "r2", "failures come first"
+    assert set(rows(page)) == set(lab.routers)
+    two.get_by_text("Log").click()
+    expect(two.locator(".log li").first).to_have_text("attempt 1")
+    lab.fault("r2", "none")
+    page.get_by_role("button", name="Retry r2").click()
+    expect(page.locator("#status")).to_have_text("done", timeout=40_000)
+
+
+def test_a_reload_a_second_tab_and_a_late_page_show_the_same(context, lab):
+    lab.fault("r2", "hang")
+    page = start(context)
+    expect(page.locator('tr[data-device="r1"]')).to_have_attribute(
+        "data-state", "ok", timeout=30_000
+    )
+    tab = context.new_page()
+    tab.goto(page.url)
+    page.reload()
+    for one in (page, tab):
+        expect(one.locator('tr[data-device="r1"]')).to_have_attribute("data-state", "ok")
+        expect(one.locator('tr[data-device="r2"]')).to_have_attribute("data-state", "running")
+    for one in (page, tab):
+        expect(one.locator("#status")).to_have_text("failed", timeout=40_000)
+        expect(one.get_by_role("link", name="JSON")).to_be_visible()
+    late = context.new_page()
+    late.goto(page.url)
+    assert rows(late) == rows(page) == rows(tab)
+
+
+def test_a_page_without_javascript_shows_all(browser, demo, lab):
+    context = browser.new_context(base_url=demo.url, java_script_enabled=False)
+    page = context.new_page()
+    page.goto("/devices/")
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator("#status")).to_have_text(ENDED, timeout=60_000)
+    assert page.locator("tr[data-device]").count() == len(lab.routers)
+    context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_are_readable_by_everybody(context, lab, scheme):
+    PICTURES.mkdir(exist_ok=True)
+    for router, kind in (("r2", "refuse"), ("r3", "truncate")):
+        lab.fault(router, kind)
+    page = start(context, "Change:")
+    page.emulate_media(color_scheme=scheme)
+    expect(page.locator("#status")).to_have_text("failed", timeout=60_000)
+    page.locator('tr[data-device="r1"]').get_by_text("Log").click()
+    expect(page.locator('tr[data-device="r1"] .added').last).to_contain_text("203.0.113.0/24")
+    page.screenshot(path=PICTURES / f"lesson-devices-{scheme}.png", full_page=True)
+    found = Axe().run(page).response["violations"]
+    page.goto("/devices/")
+    page.screenshot(path=PICTURES / f"devices-form-{scheme}.png", full_page=True)
+    found += Axe().run(page).response["violations"]
+    assert not found, [(entry["id"], entry["nodes"][0]["html"]) for entry in found]
