@@ -48,6 +48,7 @@ STATE_FILE = LOCAL_DIR / "state.json"
 # Below the ports that systems give out by themselves: Linux from 32768 on, macOS from 49152 on.
 FIRST_PORT, LAST_PORT = 16000, 31999
 STOP_SECONDS = 30.0
+PROC = Path("/proc")
 
 
 class Local:
@@ -266,15 +267,15 @@ def _start() -> None:
         raise KitError(f"Redis and Webdis cannot be supervised: {started.stderr.strip()}")
 
 
-def _command(pid: int) -> str:
+def command_line(pid: int) -> str:
     """Return the command line of a process; empty where there is none."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except FileNotFoundError:
-        if Path("/proc/self").exists():
-            return ""
-        ps = ["ps", "-ww", "-o", "command=", "-p", str(pid)]  # macOS
+    if not PROC.exists():  # macOS
+        ps = ["ps", "-ww", "-o", "command=", "-p", str(pid)]
         return subprocess.run(ps, capture_output=True, text=True, check=False).stdout
+    try:
+        words = (PROC / str(pid) / "cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
     return words.replace(b"\0", b" ").decode(errors="replace")
 
 
@@ -289,7 +290,7 @@ def _pid(program: str, mark: str) -> int | None:
         pid = int((LOCAL_DIR / f"{program}.pid").read_text(encoding="ascii"))
     except (OSError, ValueError):
         return None
-    return pid if mark in _command(pid) else None
+    return pid if mark in command_line(pid) else None
 
 
 def _end_leftovers(ports: list[int]) -> None:
