@@ -17,10 +17,10 @@ p, ul, ol { margin: 0; padding: 0; list-style: none; }
 .run, .line, .tools, ::slotted([slot]) { margin-bottom: .6rem; }
 .run .line { margin-bottom: .3rem; }
 .line, .tools { display: flex; flex-wrap: wrap; gap: .3rem .8rem; align-items: baseline; }
-#text { flex: 1 1 12rem; min-width: 0; overflow-wrap: anywhere; min-height: 1.5em; }
+#text { flex: 1 1 6rem; min-width: 0; overflow-wrap: anywhere; min-height: 1.5em; }
 #percent, .percent, time { font-variant-numeric: tabular-nums; }
 .muted, time, .percent { color: var(--muted); font-size: .875em; }
-#state { flex: 1; min-width: 12rem; }
+#state { flex: 1 1 auto; }
 #state::before {
   content: ""; display: inline-block; width: .6em; height: .6em; margin-inline-end: .4em;
   border-radius: 50%; background: var(--muted);
