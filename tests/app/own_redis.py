@@ -71,4 +71,8 @@ class OwnRedis:
         self.client.close()
         assert self._process.stdin
         self._process.stdin.close()
-        self._process.wait(timeout=30)
+        try:
+            self._process.wait(timeout=3)
+        except subprocess.TimeoutExpired:  # somebody's connection is still open
+            self._process.terminate()
+            self._process.wait(timeout=30)

@@ -47,7 +47,6 @@ if found[1] then
     if taken < tonumber(confirmed) then seq = seq + {LOST_MESSAGES} end
 else
     epoch = writer .. '-' .. count
-    redis.call('DEL', events_key)
 end
 local bytes_before = bytes
 
@@ -67,6 +66,7 @@ changes[2] = seq .. ' ' .. bytes .. ' ' .. epoch .. ' ' .. ending
 changes[4] = last .. ' ' .. seq
 -- First, as it is this that Redis refuses when its memory is full: then nothing is half done.
 local added = redis.call('HSET', state_key, unpack(changes))
+if not found[1] then redis.call('DEL', events_key) end
 for i = 1, #messages, 2 do
     redis.call('XADD', events_key, messages[i], 'message', messages[i + 1])
     redis.call('PUBLISH', channel, messages[i + 1])
