@@ -5,8 +5,7 @@ const messages = document.getElementById("messages");
 if (messages.dataset.channel) subscribe({
   url: messages.dataset.url,
   channel: messages.dataset.channel,
-  after: 0,
-  replay: async (after) => (await fetch(`/events?after=${after}`)).json(),
+  replay: "/events", // asked for what the page has missed
   onEvent: ({ text }) => {
     if (!text) return; // an update of the numbers alone
     const item = document.createElement("li");
@@ -14,4 +13,5 @@ if (messages.dataset.channel) subscribe({
     messages.append(item);
   },
   onState: (state) => console.info(state),
+  onError: (error) => console.warn(error.message),
 });
