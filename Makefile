@@ -16,7 +16,7 @@ export LC_ALL := $(if $(filter Darwin,$(shell uname)),en_US.UTF-8,C.UTF-8)
 export PROVIDER SUITE SOURCES TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT JSON QUICK SCENARIO LAB ROUTER KIND
 KIT := .venv/bin/python -m kit
 
-.PHONY: help up provision down destroy status ip ssh verify lab lab-fault doctor demo test test-all test-roles test-tls test-devices test-security test-faults mutants test-vm bench bench-up bench-publisher bench-devices dist-javascript lint screenshots sbom audit diagrams role-docs lock
+.PHONY: help up provision down destroy status ip ssh verify lab lab-fault doctor demo test test-all test-roles test-tls test-devices test-security test-faults mutants test-vm bench bench-up bench-publisher bench-devices dist dist-python dist-javascript lint screenshots sbom audit diagrams role-docs lock
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
@@ -125,6 +125,11 @@ lint: .venv/ops.stamp .venv/demo.stamp .venv/devices.stamp .venv/test.stamp node
 	$(NODE) node_modules/.bin/tsc
 	.venv/bin/yamllint --strict .
 	cd ansible && PATH="$(CURDIR)/.venv/bin:$$PATH" ../.venv/bin/ansible-lint --offline --profile production
+
+dist: dist-python dist-javascript ## build wheel, source archive and npm package into dist/
+dist-python: .venv/ops.stamp .venv/demo.stamp ## build wheel and source archive into dist/
+	@rm -f dist/webdis_progress-*
+	@cd clients/python && ../../.venv/bin/python -m hatchling build --directory ../../dist
 
 dist-javascript: node_modules/.package-lock.json ## build the npm package into dist/
 	@rm -rf clients/javascript/types && mkdir -p dist
