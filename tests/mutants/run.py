@@ -218,8 +218,13 @@ class Copy:
     def _fails(self, test: str, title: str) -> bool:
         (command,) = commands([test])
         seconds = COMMAND_SECONDS if command[0] == PYTHON else 3 * NODE_SECONDS
+        start = self.log.stat().st_size
         if (code := self._run(command, title, seconds)) not in (0, FAILED):
             raise NotTriedError(f"exit code {code} of {' '.join(command)}")
+        # A test that was never reached has noticed nothing.
+        errors = re.search(rb"^\d+ error", self.log.read_bytes()[start:], re.MULTILINE)
+        if errors and command[0] == PYTHON:
+            raise NotTriedError(f"{test} was not run: its set-up failed")
         return code == FAILED
 
     def _provision(self, *roles: str) -> int:
