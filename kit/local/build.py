@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -92,6 +93,13 @@ def toolchain(jobs: int) -> Toolchain:
         cc, cxx = [own["cc"]], [own["c++"]]
         commands = {"cc": cc, "gcc": cc, "c++": cxx, "g++": cxx}
         return Toolchain(commands, jobs, compiler.has_libevent(own["cc"]))
+    if re.search(r"[^\w/.,+@-]", str(CACHE_DIR)):
+        raise KitError(
+            f"This host has no C compiler, and Zig's, from PyPI, does not link below {CACHE_DIR}: "
+            f"set XDG_CACHE_HOME to a folder without a space or sign in its path. To have a "
+            f"compiler: {doctor.how_to_get('C compiler')}. "
+            f"See docs/troubleshooting.md#no-compiler."
+        )
     print(
         "This host has no C and C++ compiler: Zig's is taken, from PyPI (100 MB). "
         f"To have one: {doctor.how_to_get('C compiler')}",
