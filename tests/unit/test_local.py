@@ -11,7 +11,7 @@ import pytest
 
 from kit import doctor
 from kit.local import compiler, package, provider, start_webdis
-from kit.local.configuration import FILES_KEPT, subscribers
+from kit.local.configuration import FILES_KEPT, INPUTS, WEBDIS_CONFIG, subscribers
 from tests.demo_server import eventually
 
 
@@ -95,3 +95,8 @@ def test_a_process_is_known_by_its_command_line_also_without_proc(monkeypatch):
         process.kill()
         process.wait()
         assert mark not in provider.command_line(process.pid)
+
+
+@pytest.mark.parametrize("path", [*INPUTS, WEBDIS_CONFIG], ids=str)
+def test_what_it_takes_from_the_roles_is_there(path):
+    assert path.exists()
