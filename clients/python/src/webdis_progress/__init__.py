@@ -7,6 +7,7 @@ with Progress(redis, "progress:" + secrets.token_hex(16)) as progress:
 What is published, and what a page is told: clients/PROTOCOL.md.
 """
 
+from webdis_progress._aio import AsyncProgress, AsyncTask
 from webdis_progress._errors import CancelledError, EndedError, NotSentError, ProgressError
 from webdis_progress._event import (
     INTEGER_LIMIT,
@@ -49,6 +50,8 @@ __all__ = [
     "MAX_WRITERS",
     "REPLAY_MESSAGES",
     "TERMINAL",
+    "AsyncProgress",
+    "AsyncTask",
     "CancelledError",
     "EndedError",
     "NotSentError",

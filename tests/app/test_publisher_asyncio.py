@@ -1,0 +1,57 @@
+"""The publisher of asyncio against the instance's Redis."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import redis.asyncio
+
+from webdis_progress import AsyncProgress, events_after, replay
+
+
+@pytest.fixture
+def client(publisher_redis):
+    options = dict(publisher_redis.connection_pool.connection_kwargs)
+    kept = {"host", "port", "username", "password", "socket_timeout", "ssl_ca_certs"}
+    chosen = {name: value for name, value in options.items() if name in kept}
+    return redis.asyncio.Redis(**chosen, ssl="ssl_ca_certs" in chosen)
+
+
+def test_tasks_of_asyncio_share_a_run(client, publisher_redis, channel):
+    async def one(progress, name):
+        async with progress.task(name, total=3) as task:
+            for _ in range(3):
+                await task.advance()
+
+    async def work():
+        async with AsyncProgress(client, channel, count_tasks=True) as progress:
+            await asyncio.gather(*(one(progress, f"device-{n}") for n in range(20)))
+            async with progress.batch():
+                assert await progress.message("a") == 0
+                await progress.message("b")
+
+    asyncio.run(work())
+    seen = events_after(publisher_redis, channel, 0)
+    assert [event["seq"] for event in seen] == list(range(1, len(seen) + 1))
+    state = replay(publisher_redis, channel)["state"]
+    assert {(t["kind"], t["current"]) for t in state["tasks"]} == {("done", 3)}
+    assert (state["run"]["kind"], state["run"]["current"]) == ("done", 20)
+    assert [e["text"] for e in seen[-3:]] == ["a", "b", "Done"]
+
+
+@pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError])
+def test_the_blocks_own_exception_goes_on(client, publisher_redis, channel, error):
+    async def work():
+        async with AsyncProgress(client, channel):
+            raise error
+
+    with pytest.raises(error):
+        asyncio.run(work())
+    kind = "failed" if error is ValueError else "cancelled"
+    assert events_after(publisher_redis, channel, 0)[-1]["kind"] == kind
+
+
+def test_a_blocking_client_is_named(publisher_redis, channel):
+    with pytest.raises(TypeError, match="asyncio"):
+        AsyncProgress(publisher_redis, channel)
