@@ -22,11 +22,11 @@ from flask import (
 from redis import Redis
 from werkzeug import Response as BaseResponse
 
-from webdis_progress import Progress, events_after
+from webdis_progress import Progress, replay
 
 app = Flask(__name__)
 app.secret_key = os.environ["SECRET_KEY"]
-redis = Redis.from_url(os.environ["REDIS_URL"])
+redis = Redis.from_url(os.environ["REDIS_URL"], socket_timeout=5, socket_connect_timeout=5)
 
 PAGE = """
 <!doctype html>
@@ -51,7 +51,10 @@ def events() -> Response:
     """Return what the page has missed: only its own."""
     if "channel" not in session:
         abort(403)
-    return jsonify(events_after(redis, session["channel"], request.args.get("after", 0, int)))
+    after = request.args.get("after", "0")
+    if not (after.isascii() and after.isdecimal() and len(after) <= 16):  # noqa: PLR2004  # digits of 2^53
+        abort(400)
+    return jsonify(replay(redis, session["channel"], int(after), request.args.get("epoch", "")))
 
 
 @app.post("/run")

@@ -112,5 +112,7 @@ def test_each_visitor_and_each_run_has_messages_of_its_own(visitor, publisher_re
     assert len(set(channels)) == len(channels)
     assert all(re.fullmatch(r"progress:[0-9a-f]{32}", channel) for channel in channels)
     for who, channel in ((one, channels[2]), (two, channels[1])):
-        assert who.request.get("/events").json() == events_after(publisher_redis, channel, 0)
+        assert who.request.get("/events").json()["events"] == events_after(
+            publisher_redis, channel, 0
+        )
     assert visitor().request.get("/events").status == 403
