@@ -46,12 +46,10 @@ def check(config: dict[str, Any], workers: int, *, reported: bool) -> Cost:
     work = functools.partial(jobs.check, version=config["INSTANCE"]["lab"]["version"])
     with publisher(config["INSTANCE"]) as redis:
         progress = Progress(redis, f"progress:{secrets.token_hex(16)}")
-        reporter = Reporter(progress, [device.name for device in devices])
         before, began = _processor_seconds(), time.monotonic()
         if reported:
             progress.started()
-            reporter.waiting()
-            rows = Run(devices, work, settings, reporter.finished).start(reporter)
+            rows = Run(devices, work, settings).start(Reporter(progress))
             progress.done()
         else:
             rows = Run(devices, work, settings).start()

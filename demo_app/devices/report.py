@@ -4,38 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from webdis_progress.bridges.nornir import ProgressProcessor
+
 if TYPE_CHECKING:
     from nornir.core.inventory import Host
-    from nornir.core.task import AggregatedResult, MultiResult
-    from nornir.core.task import Task as NornirTask
+    from nornir.core.task import MultiResult, Task
 
     from demo_app.devices.runner import Row
     from webdis_progress import Progress
 
 
-class Reporter:
-    """A processor of Nornir: each device is a task of the run, and each step one of its messages.
+class Reporter(ProgressProcessor):
+    """The publisher's bridge to Nornir, where each device ends as its row says.
 
     Args:
-        progress: The run, which begins and ends elsewhere.
-        names: Of the devices, in their order.
+        progress: The run, which begins and ends elsewhere; its total is the number of devices.
     """
 
-    def __init__(self, progress: Progress, names: list[str]) -> None:
-        self._progress = progress
-        self._bars = {name: progress.task(name) for name in names}
+    def __init__(self, progress: Progress) -> None:
+        super().__init__(progress)
+        self._run = progress
 
-    def waiting(self) -> None:
-        """Show every device, before the first begins."""
-        with self._progress.batch():
-            for bar in self._bars.values():
-                bar.started("waiting")
-
-    def finished(self, row: Row) -> None:
-        """End a device's task as its row says; one step more of the run is done."""
-        bar = self._bars[row.device]
+    def task_instance_completed(self, task: Task, host: Host, result: MultiResult) -> None:  # noqa: ARG002  # Nornir's
+        """End a device's task; one step more of the run is done."""
+        row: Row = result[0].result
+        bar = self._bar(host.name)
         data = {"state": row.state, "seconds": row.seconds, "attempts": row.attempts}
-        with self._progress.batch():
+        with self._run.batch():
             if row.state == "failed":
                 bar.failed(row.text, level="error", data=data)
             elif row.state == "cancelled":
@@ -43,23 +38,4 @@ class Reporter:
             else:
                 level = "warning" if row.state == "drift" or row.slow else "info"
                 bar.done(row.text, level=level, data=data)
-            self._progress.advance(1)
-
-    def subtask_instance_started(self, task: NornirTask, host: Host) -> None:
-        """Say which step a device is at."""
-        self._bars[host.name].message(task.name)
-
-    def task_started(self, task: NornirTask) -> None:
-        """Nothing: the run has said it."""
-
-    def task_completed(self, task: NornirTask, result: AggregatedResult) -> None:
-        """Nothing: the run will say it."""
-
-    def task_instance_started(self, task: NornirTask, host: Host) -> None:
-        """Nothing: its first step says it."""
-
-    def task_instance_completed(self, task: NornirTask, host: Host, result: MultiResult) -> None:
-        """Nothing: its row says it."""
-
-    def subtask_instance_completed(self, task: NornirTask, host: Host, result: MultiResult) -> None:
-        """Nothing: the next step says it."""
+            self._run.advance(1)

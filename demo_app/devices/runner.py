@@ -139,11 +139,12 @@ class Run:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
 
-    def start(self, *processors: Processor) -> list[Row]:
+    def start(self, *processors: Processor, name: str = "visit") -> list[Row]:
         """Visit every device; return a row for each, in the order of the devices.
 
         Args:
             processors: Nornir's, who are told of each step.
+            name: What is done, for them.
         """
         ConnectionPluginRegister.auto_register()
         hosts = Hosts(
@@ -162,7 +163,7 @@ class Run:
             Config(logging=LoggingConfig(enabled=False), ssh=SSHConfig(config_file=os.devnull)),
             runner=ThreadedRunner(self._settings.workers),
         ).with_processors(list(processors))
-        results = nornir.run(self._visit)
+        results = nornir.run(self._visit, name=name)
         return [results[name][0].result for name in self._devices]
 
     def _visit(self, task: Task) -> Result:
@@ -179,6 +180,9 @@ class Run:
             except DeviceError as error:
                 row.state, row.text = "failed", str(error)
                 again = isinstance(error, Unreachable) and row.attempts < ATTEMPTS
+            except Exception as error:  # noqa: BLE001  # the others go on, whatever it is
+                row.state, row.text = "failed", f"an error of the program: {type(error).__name__}"
+                again = False
             else:
                 row.state, row.text, row.diff = outcome.state, outcome.text, outcome.diff
                 again = False

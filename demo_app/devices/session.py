@@ -116,18 +116,20 @@ class Session:
         return result.result
 
 
+# In this order: Netmiko's own are of Paramiko's kinds, too.
+_WORDS: tuple[tuple[tuple[type[BaseException], ...], type[DeviceError], str], ...] = (
+    ((NetmikoAuthenticationException,), DeviceError, "it refuses the key"),
+    ((NetmikoTimeoutException,), Unreachable, "it does not answer"),
+    ((ConfigInvalidException,), DeviceError, "it refuses a line of the change"),
+    ((NetmikoBaseException,), Unreachable, "it stopped answering while {step}"),
+    ((SSHException,), Unreachable, "it speaks no SSH, or is not who it should be"),
+    ((OSError, EOFError), Unreachable, "the connection was lost while {step}"),
+)
+
+
 def _in_words(step: str, error: BaseException) -> DeviceError:
     """Say what an exception of Netmiko or Paramiko means; their own texts go to nobody."""
-    if isinstance(error, NetmikoAuthenticationException):
-        return DeviceError("it refuses the key")
-    if isinstance(error, NetmikoTimeoutException):
-        return Unreachable("it does not answer")
-    if isinstance(error, ConfigInvalidException):
-        return DeviceError("it refuses a line of the change")
-    if isinstance(error, NetmikoBaseException):  # among them ReadTimeout
-        return Unreachable(f"it stopped answering while {step}")
-    if isinstance(error, SSHException):
-        return Unreachable("it speaks no SSH, or is not who it should be")
-    if isinstance(error, OSError):
-        return Unreachable(f"the connection was lost while {step}")
-    raise error
+    for kinds, kind, words in _WORDS:
+        if isinstance(error, kinds):
+            return kind(words.format(step=step))
+    return DeviceError(f"an error of the program while {step}: {type(error).__name__}")

@@ -51,13 +51,10 @@ def visit(  # noqa: PLR0913  # a run is all of these
     rows = [Row(**row) for row in kept]
     progress.total = len(names)
     progress.current = 0
-    reporter = Reporter(progress, names)
-    reporter.waiting()
 
     def finished(row: Row) -> None:
         rows.append(row)
         leave([one.as_dict() for one in in_order(rows)])
-        reporter.finished(row)
 
     settings = Settings(
         login=inventory.login(config),
@@ -67,7 +64,7 @@ def visit(  # noqa: PLR0913  # a run is all of these
     work = _work(config, job, change)
     run = Run([known[name] for name in names], work, settings, finished)
     with _cancelled_on_request(progress, run):
-        run.start(reporter)
+        run.start(Reporter(progress), name=job)
     verdict = say(rows)
     if any(row.state == "cancelled" for row in rows):
         progress.cancelled(f"Cancelled. {verdict}")
