@@ -31,11 +31,10 @@ BUILT_BY_HAND = {"redis-8.8.1": "redis_*.orig.tar.gz", "webdis-0.1.25": "webdis-
 def documented_names() -> dict[str, str]:
     """Return what the documents write, by what it is called here."""
     address = container.claim_record("trixie")["subnet"].replace(".0/24", ".2")
-    demo, example = free_port(), free_port()
+    ports = {documented: free_port() for documented in (5000, 5001, 5002, 5003)}
     names = {
-        f"127.0.0.1:{demo}": "127.0.0.1:5000",
-        f"127.0.0.1:{example}": "127.0.0.1:5001",
-        f"--port {example}": "--port 5001",
+        **{f"127.0.0.1:{port}": f"127.0.0.1:{documented}" for documented, port in ports.items()},
+        **{f"--port {port}": f"--port {documented}" for documented, port in ports.items()},
         container.NAME: "kit-a1b2c3",
         address: "198.18.66.2",
     }

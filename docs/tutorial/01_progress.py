@@ -1,0 +1,44 @@
+"""The same through Progress: a page that was away asks for what it has missed."""
+
+import os
+import time
+from pathlib import Path
+
+from flask import Flask, request
+from redis import Redis
+
+from webdis_progress import Progress, events_after
+
+CHANNEL = "progress:tutorial"
+app = Flask(__name__, static_folder=Path("clients/javascript/src").resolve())
+redis = Redis.from_url(os.environ["REDIS_URL"])
+PAGE = """
+<main><form method="post"><button>Run</button></form></main>
+<script type="module">
+  import { subscribe } from "/src/progress.js";
+  subscribe({
+    url: "WEBDIS_URL",
+    channel: "CHANNEL",
+    after: 0,
+    replay: async (after) => (await fetch(`/events?after=${after}`)).json(),
+    onEvent: ({ text }) =>
+      document.querySelector("main").append(text, document.createElement("br")),
+  });
+</script>"""
+
+
+@app.route("/", methods=["GET", "POST"])
+def page() -> str:
+    """Show the page; its button does the slow work before that."""
+    if request.method == "POST":
+        progress = Progress(redis, CHANNEL)
+        for step in ("Started", "Still running", "Almost done"):
+            progress.message(step)
+            time.sleep(1)
+    return PAGE.replace("WEBDIS_URL", os.environ["WEBDIS_URL"]).replace("CHANNEL", CHANNEL)
+
+
+@app.get("/events")
+def events() -> list[dict[str, object]]:
+    """Return what the page has missed."""
+    return events_after(redis, CHANNEL, request.args.get("after", 0, int))
