@@ -47,7 +47,7 @@ LIBEVENT = [
 # Static, and no more of it than Webdis takes.
 LIBEVENT_MAKE = (
     "./configure --disable-shared --disable-openssl --disable-samples --disable-libevent-regress "
-    "--disable-debug-mode && make include/event2/event-config.h && make libevent.la"
+    "--disable-debug-mode --disable-dependency-tracking && make include/event2/event-config.h && make libevent.la"
 )
 LIBEVENT_INSTALL = (
     'mkdir -p "$PREFIX/lib" && cp .libs/libevent.a "$PREFIX/lib" && cp -R include "$PREFIX"'
@@ -116,7 +116,7 @@ def toolchain(jobs: int) -> Toolchain:
     zig = str(Path(found.origin).with_name("zig"))
     # Any processor of this kind: a finished build is kept, and the cache may be shared.
     cc, cxx = [zig, "cc", "-mcpu=baseline"], [zig, "c++", "-mcpu=baseline"]
-    others = {name: [zig, name] for name in ("ar", "ranlib")}
+    others = {name: [zig, name] for name in ("ar", "ranlib")} | {"ld": [zig, "ld.lld"]}
     commands = {"cc": cc, "gcc": cc, "c++": cxx, "g++": cxx, **others}
     return Toolchain(commands, jobs, has_libevent=False)
 
@@ -272,6 +272,7 @@ def _compile(
             "TMPDIR": work / "tmp",
             "ZIG_GLOBAL_CACHE_DIR": work / "tmp",
             "ZIG_LOCAL_CACHE_DIR": work / "tmp",
+            "LD": "ld",  # libtool would ask the compiler, whose path may have a space in it
             "MAKEFLAGS": f"-j{tools.jobs}",
             "PREFIX": prefix,
         }
