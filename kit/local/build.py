@@ -47,7 +47,8 @@ LIBEVENT = [
 # Static, and no more of it than Webdis takes.
 LIBEVENT_MAKE = (
     "./configure --disable-shared --disable-openssl --disable-samples --disable-libevent-regress "
-    "--disable-debug-mode --disable-dependency-tracking && make include/event2/event-config.h && make libevent.la"
+    "--disable-debug-mode --disable-dependency-tracking "
+    "&& make include/event2/event-config.h && make libevent.la"
 )
 LIBEVENT_INSTALL = (
     'mkdir -p "$PREFIX/lib" && cp .libs/libevent.a "$PREFIX/lib" && cp -R include "$PREFIX"'
