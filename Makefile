@@ -124,7 +124,7 @@ lint: .venv/ops.stamp .venv/demo.stamp .venv/devices.stamp .venv/test.stamp node
 	.venv/bin/mypy
 	$(NODE) node_modules/.bin/tsc
 	.venv/bin/yamllint --strict .
-	cd ansible && PATH="$(CURDIR)/.venv/bin:$$PATH" ../.venv/bin/ansible-lint --offline --profile production
+	for folder in ansible kit/ansible; do (cd $$folder && PATH="$(CURDIR)/.venv/bin:$$PATH" ansible-lint --offline --profile production) || exit 1; done
 
 dist: dist-python dist-javascript ## build wheel, source archive and npm package into dist/
 dist-python: .venv/ops.stamp .venv/demo.stamp ## build wheel and source archive into dist/

@@ -201,15 +201,15 @@ def _edge_configuration() -> str:
 
     Its limits for each address are lifted: here one address is everybody.
     """
-    role = ROOT / "ansible/roles/edge"
+    role = ROOT / "ansible/roles/webdis_edge"
     variables = {
-        "edge_server_name": "localhost",
-        "edge_webdis_port": _EDGE_PORTS[0],
-        "edge_http_port": _EDGE_PORTS[1],
-        "edge_https_port": _EDGE_PORTS[2],
-        "edge_max_sockets_per_address": 65_535,
-        "edge_max_requests_per_second": 100_000,
-        "edge_max_requests_burst": 100_000,
+        "webdis_edge_server_name": "localhost",
+        "webdis_edge_webdis_port": _EDGE_PORTS[0],
+        "webdis_edge_http_port": _EDGE_PORTS[1],
+        "webdis_edge_https_port": _EDGE_PORTS[2],
+        "webdis_edge_max_sockets_per_address": 65_535,
+        "webdis_edge_max_requests_per_second": 100_000,
+        "webdis_edge_max_requests_burst": 100_000,
     }
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "nginx.conf"

@@ -94,18 +94,18 @@ def prepare(settings: Settings | None, address: str) -> dict[str, Any]:
     variables = {
         "kit_tls": True,
         "kit_tls_dir": str(TLS_DIR),
-        "edge_server_name": address,
-        "edge_certificate": str(SERVER_CERTIFICATE),
-        "edge_private_key": str(SERVER_KEY),
-        "edge_origins": list(settings.origins),
+        "webdis_edge_server_name": address,
+        "webdis_edge_certificate": str(SERVER_CERTIFICATE),
+        "webdis_edge_private_key": str(SERVER_KEY),
+        "webdis_edge_origins": list(settings.origins),
     }
     if settings.certificate and settings.key:
         name, roots = _check_own(settings.certificate, settings.key, address)
         trusted += roots
         variables |= {
-            "edge_server_name": name,
-            "edge_certificate": str(settings.certificate),
-            "edge_private_key": str(settings.key),
+            "webdis_edge_server_name": name,
+            "webdis_edge_certificate": str(settings.certificate),
+            "webdis_edge_private_key": str(settings.key),
         }
     write_private(CA_FILE, trusted)
     return variables

@@ -58,5 +58,9 @@ if ! { pip_install --require-hashes --requirement "requirements/$group.txt" \
         "See docs/troubleshooting.md#packages-cannot-be-installed." >&2
     exit 1
 fi
+# Ansible finds the collection as it stands in this checkout, whoever calls it from here.
+collections=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/ansible_collections
+mkdir -p "$collections/webdis_kit"
+ln -sfn "$PWD/ansible" "$collections/webdis_kit/server"
 touch ".venv/$group.stamp"
 echo "Python packages ($group): $(($(date +%s) - start)) s"

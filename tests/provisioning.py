@@ -13,7 +13,11 @@ from kit.checkout import INVENTORY_FILE, ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-ENVIRONMENT = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg"), "NO_COLOR": "1"}
+ENVIRONMENT = {
+    **os.environ,
+    "ANSIBLE_CONFIG": str(ROOT / "kit/ansible/ansible.cfg"),
+    "NO_COLOR": "1",
+}
 
 
 def command(playbook: Path, *options: str, **variables: Any) -> list[str]:
@@ -28,7 +32,7 @@ def command(playbook: Path, *options: str, **variables: Any) -> list[str]:
 
 
 def provision(
-    *options: str, playbook: Path = ROOT / "ansible/site.yml", **variables: Any
+    *options: str, playbook: Path = ROOT / "kit/ansible/server.yml", **variables: Any
 ) -> subprocess.CompletedProcess[str]:
     """Run ``playbook`` to its end, whatever that is."""
     return subprocess.run(

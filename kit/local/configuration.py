@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 LOCAL_DIR = KIT_DIR / "local"
 
-ANSIBLE_DIR = ROOT / "ansible"
-GROUP_VARS = ANSIBLE_DIR / "group_vars" / "all.yml"
-ROLES_DIR = ANSIBLE_DIR / "roles"
-SOURCE_ARCHIVE = ROLES_DIR / "source_build" / "library" / "source_archive.py"
+KIT_ANSIBLE_DIR = ROOT / "kit" / "ansible"
+GROUP_VARS = KIT_ANSIBLE_DIR / "group_vars" / "all"
+ROLES_DIR = ROOT / "ansible" / "roles"
+SOURCE_ARCHIVE = ROOT / "ansible" / "plugins" / "modules" / "source_archive.py"
 WEBDIS_CONFIG = ROLES_DIR / "webdis" / "files" / "webdis_config.py"
 ROLES = ("source_build", "redis", "webdis")  # later ones may use what earlier ones define
 # What an instance is made from: another state of these makes another instance.
-INPUTS = (GROUP_VARS.parent, SOURCE_ARCHIVE, *(ROLES_DIR / role for role in ROLES))
+INPUTS = (GROUP_VARS, SOURCE_ARCHIVE, *(ROLES_DIR / role for role in ROLES))
 
 ADDRESS = "127.0.0.1"
 HOST = "server"
@@ -48,7 +48,7 @@ class Variables:
         # Ansible makes its folder on import, which otherwise were in the user's home.
         os.environ.update(
             ANSIBLE_HOME=str(LOCAL_DIR / "ansible"),
-            ANSIBLE_CONFIG=str(ANSIBLE_DIR / "ansible.cfg"),
+            ANSIBLE_CONFIG=str(KIT_ANSIBLE_DIR / "ansible.cfg"),
         )
         from ansible.parsing.dataloader import DataLoader  # noqa: PLC0415  # takes half a second
         from ansible.plugins.loader import init_plugin_loader  # noqa: PLC0415
@@ -58,7 +58,7 @@ class Variables:
         self._loader.set_basedir(str(KIT_DIR))
         files = [
             *(ROLES_DIR / role / "defaults" / "main.yml" for role in ROLES),
-            GROUP_VARS,
+            *sorted(GROUP_VARS.glob("*.yml")),
             *(ROLES_DIR / role / "vars" / "main.yml" for role in ROLES),
         ]
         self._variables: dict[str, Any] = {}

@@ -94,6 +94,18 @@ def test_make_targets_exist(name):
             assert re.search(rf"\b{variable}\b", MAKEFILE), f"{name}: {text}"
 
 
+GROUPS = {"redis_primary", "redis_replicas"}  # of the inventory
+TAGS = set(
+    re.findall(
+        r"[a-z_]+",
+        " ".join(
+            line
+            for file in (ROOT / "ansible").glob("roles/*/tasks/main.yml")
+            for line in file.read_text("utf-8").splitlines()
+            if line.startswith("  tags:")
+        ),
+    )
+)
 ROLES = sorted(path.name for path in (ROOT / "ansible/roles").iterdir() if path.is_dir())
 
 
@@ -112,7 +124,7 @@ def role_variables() -> set[str]:
 def test_role_variables_exist(name):
     for text in code(name):
         if re.fullmatch(rf"({'|'.join(ROLES)})_[a-z_]+", text) and not text.endswith("_"):
-            assert text in role_variables(), f"{name}: {text}"
+            assert text in {*ROLES, *TAGS, *GROUPS, *role_variables()}, f"{name}: {text}"
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

@@ -82,7 +82,7 @@ FAULTS = {
     redis_restarted: "Redis restarted",
     webdis_killed: "Webdis killed (-9)",
     link_down: "link down for 10 s",
-    page_that_does_not_read: f"the page stops reading; `edge_send_seconds` {CUT_SECONDS}",
+    page_that_does_not_read: f"the page stops reading; `webdis_edge_send_seconds` {CUT_SECONDS}",
 }
 
 

@@ -15,6 +15,6 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def provision(instance: dict[str, Any]) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Return a function that runs site.yml with options of ansible-playbook and variables."""
+    """Return a function that runs `make up`'s playbook with options and variables."""
     assert instance["address"]
     return provisioning.provision

@@ -9,9 +9,9 @@ import pytest
 from kit.page import Page
 
 ADMIN = "redis-admin"
-RESTART_REDIS = "RUNNING HANDLER [redis : Restart redis]"
-RESTART_WEBDIS = "RUNNING HANDLER [webdis : Restart webdis]"
-LOAD_USERS = "RUNNING HANDLER [redis : Load the users of redis]"
+RESTART_REDIS = "RUNNING HANDLER [webdis_kit.server.redis : Restart redis.service]"
+RESTART_WEBDIS = "RUNNING HANDLER [webdis_kit.server.webdis : Restart webdis.service]"
+LOAD_USERS = "RUNNING HANDLER [webdis_kit.server.redis : Load users.acl]"
 
 
 def pids(server):

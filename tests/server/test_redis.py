@@ -68,7 +68,7 @@ def test_streams_are_written_to_disk(server):
 
 
 def test_replica_carries_what_is_published(instance, server, publisher_redis):
-    variables = yaml.safe_load((ROOT / "ansible/group_vars/all.yml").read_text())
+    variables = yaml.safe_load((ROOT / "kit/ansible/group_vars/all/redis_users.yml").read_text())
     rules = variables["kit_redis_replica"]["rules"]
     password = secrets.token_hex(16)
     port = 6399

@@ -73,7 +73,7 @@ class Probe:
         self.server, self.folder, self.address = server, folder, address
         self.cache = folder / "cache"
         self.playbook = folder / "playbook.yml"
-        role = {"ansible.builtin.include_role": {"name": "source_build"}}
+        role = {"ansible.builtin.include_role": {"name": "webdis_kit.server.source_build"}}
         play = {
             "hosts": "redis_primary",
             "become": True,

@@ -14,7 +14,7 @@ import pytest
 
 from kit.checkout import ROOT
 
-MODULE = ROOT / "ansible/roles/source_build/library/source_archive.py"
+MODULE = ROOT / "ansible/plugins/modules/source_archive.py"
 CONTENT = b"an archive"
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 

@@ -8,7 +8,7 @@ import sys
 
 from kit.checkout import ROOT
 
-MODULE = ROOT / "ansible/roles/source_build/library/source_build_state.py"
+MODULE = ROOT / "ansible/plugins/modules/source_build_state.py"
 RECORD = dict.fromkeys(("version", "url", "sha256", "origin", "make", "install", "libc"), "x")
 
 

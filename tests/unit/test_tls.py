@@ -126,9 +126,9 @@ def test_ones_own_certificate_gives_the_name(folder):
     tls.prepare(DEFAULT, ADDRESS)
     files = signed(folder, [x509.DNSName("*.example.org"), x509.DNSName("push.example.org")])
     variables = tls.prepare(tls.Settings(*files, ("https://app.example.org",)), ADDRESS)
-    assert variables["edge_server_name"] == "push.example.org"
-    assert variables["edge_certificate"] == str(files[0])
-    assert variables["edge_origins"] == ["https://app.example.org"]
+    assert variables["webdis_edge_server_name"] == "push.example.org"
+    assert variables["webdis_edge_certificate"] == str(files[0])
+    assert variables["webdis_edge_origins"] == ["https://app.example.org"]
 
 
 @pytest.mark.parametrize(

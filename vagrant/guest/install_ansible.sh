@@ -10,6 +10,10 @@ fi
 [ -x /opt/webdis-kit/bin/pip ] || python3 -m venv --clear /opt/webdis-kit
 /opt/webdis-kit/bin/pip install --quiet --disable-pip-version-check --require-hashes \
     --requirement /vagrant/requirements/ops.txt
+# The collection as it stands in the checkout.
+collections=$(/opt/webdis-kit/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/ansible_collections
+mkdir -p "$collections/webdis_kit"
+ln -sfn /vagrant/ansible "$collections/webdis_kit/server"
 ln -sf /opt/webdis-kit/bin/ansible /opt/webdis-kit/bin/ansible-playbook /usr/local/bin/
 cd /vagrant
 mkdir -p .kit
