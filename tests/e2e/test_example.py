@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 from playwright.sync_api import expect
@@ -74,12 +74,11 @@ def visitor(browser, application):
 
 
 def start(page):
-    """Start the function; return the channel that the page is then on."""
+    """Start the function; return the path of the run that the page then shows."""
     page.goto("/")
-    before = page.locator("#messages").get_attribute("data-channel")
     page.get_by_role("button", name="Run").click()
-    expect(page.locator("#messages")).not_to_have_attribute("data-channel", before)
-    return page.locator("#messages").get_attribute("data-channel")
+    page.wait_for_url("**/runs/*")
+    return urlsplit(page.url).path
 
 
 def expect_one_run(page):
@@ -92,27 +91,39 @@ def expect_one_run(page):
 def test_example_shows_what_its_function_says_in_each_tab_also_later(visitor):
     context = visitor()
     page = context.new_page()
-    start(page)
+    path = start(page)
     tab = context.new_page()
-    tab.goto("/")
+    tab.goto(path)
     for one in (page, tab):
         expect_one_run(one)
     tab.reload()
     expect_one_run(tab)
 
 
-def test_each_visitor_and_each_run_has_messages_of_its_own(visitor, publisher_redis):
-    one, two = visitor(), visitor()
-    page, other = one.new_page(), two.new_page()
-    channels = [start(page), start(other)]
-    for shown in (page, other):
-        expect_one_run(shown)
-    channels.append(start(page))
-    expect_one_run(page)
-    assert len(set(channels)) == len(channels)
-    assert all(re.fullmatch(r"progress:[0-9a-f]{32}", channel) for channel in channels)
-    for who, channel in ((one, channels[2]), (two, channels[1])):
-        assert who.request.get("/events").json()["events"] == events_after(
-            publisher_redis, channel, 0
-        )
-    assert visitor().request.get("/events").status == 403
+def test_each_tab_has_the_run_that_it_started(visitor, publisher_redis):
+    context = visitor()
+    tabs = [context.new_page() for _ in range(2)]
+    paths = [start(tab) for tab in tabs]
+    assert len(set(paths)) == len(paths)
+    for tab, path in zip(tabs, paths, strict=True):
+        expect_one_run(tab)
+        tab.reload()
+        expect_one_run(tab)
+        run = path.removeprefix("/runs/")
+        assert re.fullmatch(r"[0-9a-f]{32}", run)
+        found = context.request.get(f"{path}/events").json()["events"]
+        assert found == events_after(publisher_redis, f"progress:{run}", 0)
+
+
+def test_a_run_is_for_who_started_it(visitor):
+    page = visitor().new_page()
+    path = start(page)
+    stranger = visitor().request
+    for address in (path, f"{path}/events", "/runs/nonsense", "/runs/nonsense/events"):
+        assert stranger.get(address).status == 404, address
+    for after in ("-5", "x", "9" * 16, "9" * 5000, "²", ""):
+        assert page.request.get(f"{path}/events", params={"after": after}).status == 400, after
+
+
+def test_a_strangers_page_does_not_press_the_button(visitor):
+    assert visitor().request.post("/runs").status == 400

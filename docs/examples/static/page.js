@@ -2,10 +2,10 @@ import { subscribe } from "./progress.js";
 
 const messages = document.getElementById("messages");
 
-if (messages.dataset.channel) subscribe({
+subscribe({
   url: messages.dataset.url,
   channel: messages.dataset.channel,
-  replay: "/events", // asked for what the page has missed
+  replay: messages.dataset.events, // asked for what the page has missed
   onEvent: ({ text }) => {
     if (!text) return; // an update of the numbers alone
     const item = document.createElement("li");
