@@ -71,6 +71,7 @@ def node(*patterns: str) -> list[str]:
     ]
 
 
+# In the order in which they start: the longest first, so that none is left at the end.
 LANES = [
     Lane(
         "plain",
@@ -78,8 +79,6 @@ LANES = [
         up=True,
         layers=[
             Layer("server", pytest("tests/server"), quick=True),
-            Layer("app", pytest("tests/app"), quick=True),
-            Layer("e2e", pytest("tests/e2e"), quick=True),
             Layer("walls", pytest("tests/security"), quick=True),
             Layer("surroundings", pytest("tests/surroundings")),
             Layer("three faults", pytest(FAULTS, "-k", QUICK_FAULTS), quick=True),
@@ -101,6 +100,24 @@ LANES = [
         ],
     ),
     Lane(
+        "pages",
+        instance="pages",
+        up=True,
+        layers=[
+            Layer("app", pytest("tests/app"), quick=True),
+            Layer("e2e", pytest("tests/e2e"), quick=True),
+        ],
+    ),
+    Lane(
+        "documents",
+        instance="documents",  # the first thing that a document does is to make it
+        layers=[Layer("documents", pytest(DOCUMENTS))],
+    ),
+    Lane(
+        "scenario",
+        layers=[Layer("upgrade", kit("test-roles"), environment={"SCENARIO": "upgrade"})],
+    ),
+    Lane(
         "lab",
         instance="lab",
         up=True,
@@ -115,12 +132,7 @@ LANES = [
             Layer("Node", node("tests/js/*.test.js"), quick=True),
             Layer("Ruby", ["tests/ruby/run.sh", "{reports}"], quick=True),
             Layer("references", pytest("tests/docs", "--ignore", DOCUMENTS), quick=True),
-            Layer("upgrade", kit("test-roles"), environment={"SCENARIO": "upgrade"}),
+            Layer("interruption", pytest("tests/runner")),
         ],
-    ),
-    Lane(
-        "documents",
-        instance="documents",  # the first thing that a document does is to make it
-        layers=[Layer("documents", pytest(DOCUMENTS))],
     ),
 ]

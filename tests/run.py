@@ -145,10 +145,12 @@ class Run:
         folder: For logs and reports.
         choice: Which layers are run, a key of ``CHOICES``.
         lanes: Names of the lanes that are run.
+        up: The kit's command that brings an instance up.
     """
 
-    def __init__(self, folder: Path, choice: str, lanes: list[str]) -> None:
+    def __init__(self, folder: Path, choice: str, lanes: list[str], up: str) -> None:
         self._folder = folder
+        self._up = up
         self._layers = [
             (lane, chosen)
             for lane in LANES
@@ -156,7 +158,8 @@ class Run:
         ]
         self._mark = secrets.token_hex(8)
         self._running: dict[str, float] = {}  # since when, by name
-        self._processors = asyncio.Semaphore(os.cpu_count() or 1)
+        # Tests wait for much of their time: one lane more than there are processors.
+        self._places = asyncio.Semaphore((os.cpu_count() or 1) + 1)
         self._containers = set(container.of_this_checkout())  # before it
         self._folders = set(INSTANCES_DIR.glob("*"))
         self.rows: dict[str, Row] = {}
@@ -175,18 +178,20 @@ class Run:
         environment = dict(lane.environment)
         if lane.instance is not None:
             environment["KIT_INSTANCE"] = lane.instance
-        if lane.up:
-            up = Layer(f"make up ({lane.name})", kit("up"))
-            if (await self._layer(up, environment)).failed:
-                for layer in layers:
-                    row = Row(layer.name, self.rows[up.name].log, failed=1)
-                    row.failures.append("not run: there is no instance")
-                    self.rows[layer.name] = row
-                layers = []
-        for layer in layers:
-            await self._layer(layer, environment | layer.environment)
-        if lane.instance:  # the checkout's own stays as `make up` leaves it
-            await self._layer(Layer(f"make destroy ({lane.name})", kit("destroy")), environment)
+        async with self._places:
+            if lane.up:
+                up = Layer(f"make up ({lane.name})", kit(self._up))
+                if (await self._layer(up, environment)).failed:
+                    for layer in layers:
+                        row = Row(layer.name, self.rows[up.name].log, failed=1)
+                        row.failures.append("not run: there is no instance")
+                        self.rows[layer.name] = row
+                    layers = []
+            for layer in layers:
+                await self._layer(layer, environment | layer.environment)
+            if lane.instance:  # the checkout's own stays as `make up` leaves it
+                destroy = Layer(f"make destroy ({lane.name})", kit("destroy"))
+                await self._layer(destroy, environment)
 
     async def _layer(self, layer: Layer, environment: dict[str, str]) -> Row:
         """Run one layer and return its row."""
@@ -197,26 +202,27 @@ class Run:
         reporting = command != layer.command
         if reporting:
             reports.mkdir()
-        async with self._processors:
-            start = self._running[layer.name] = time.monotonic()
-            say(f"     {layer.name}")
-            with log.open("wb") as output:
-                process = await asyncio.create_subprocess_exec(
-                    *command,
-                    cwd=ROOT,
-                    env=self._environment(environment),
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-                try:
-                    code = await process.wait()
-                except asyncio.CancelledError:
-                    await end(process)
-                    raise
-            del self._running[layer.name]
-        row.seconds = time.monotonic() - start
+        start = self._running[layer.name] = time.monotonic()
+        say(f"     {layer.name}")
+        with log.open("wb") as output:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                cwd=ROOT,
+                env=self._environment(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                code = await process.wait()
+            except asyncio.CancelledError:
+                await end(process)
+                row.failed, row.failures = 1, ["it was interrupted"]
+                raise
+            finally:
+                del self._running[layer.name]
+                row.seconds = time.monotonic() - start
         fill_in(row, reports if reporting else None, code)
         state = "FAIL" if row.failed else "ok  "
         say(f"{state} {layer.name}: {counts([row])} in {row.seconds:.0f} s")
@@ -317,7 +323,9 @@ def main() -> int:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     start = time.monotonic()
-    run = Run(folder, arguments.choice, arguments.lanes)
+    # The checkout's own instance is as the run before has left it.
+    up = "ensure" if arguments.add else "up"
+    run = Run(folder, arguments.choice, arguments.lanes, up)
     ended_by = asyncio.run(run_lanes(run))
     if ended_by:
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -53,6 +53,12 @@ def archives() -> dict[str, str]:
     return found
 
 
+@pytest.fixture(scope="session")
+def browser_home(tmp_path_factory) -> Path:
+    """Return a home folder for a Chromium that is there before there is an instance."""
+    return tmp_path_factory.mktemp("browser_home")
+
+
 @pytest.fixture(scope="module")
 def bare_machine(archives):
     """Yield the ssh command of a machine with nothing on it but what an installation has."""
