@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -12,6 +13,7 @@ from demo_app.lessons.shared import STEPS
 from webdis_progress import Progress
 
 MOST_PICTURE_BYTES = 100 * 1024
+ANNOUNCEMENT_SECONDS = 4  # a message takes about that long to be read aloud
 LAPTOP = {"width": 960, "height": 600}
 PHONE = {"width": 360, "height": 740}
 
@@ -100,14 +102,16 @@ def test_a_screen_reader_is_not_flooded(page, publisher_redis):
     )
     channel = page.locator("run-progress").get_attribute("channel")
     progress = Progress(publisher_redis, channel)
-    for number in range(200):
+    start = time.monotonic()
+    for number in range(40):
         progress.message(f"message {number}")
-    expect(page.locator("#messages .text")).to_have_count(200)
-    expect(page.locator("#announcer")).to_have_text("message 199")
+        # One by one: what comes within one frame is one change of the page in any case.
+        expect(page.locator("#messages .text")).to_have_count(number + 1)
+    expect(page.locator("#announcer")).to_have_text("message 39", timeout=30_000)
     announced = page.evaluate("announced")
     assert announced[0].startswith("message ")
-    assert announced[-1] == "message 199"
-    assert len(announced) <= 10
+    assert announced[-1] == "message 39"
+    assert len(announced) <= (time.monotonic() - start) / ANNOUNCEMENT_SECONDS + 2
     assert page.locator("[aria-live]").count() == 1
     assert page.locator("[role=log]").count() == 0
 
