@@ -47,8 +47,9 @@ echo "Python packages ($group), log: $log"
 # What a person's pip configuration says of users does not hold in an environment. What the
 # demo uses of this checkout is installed as it is, by the build backend that the lock file
 # has just brought: from the network it needs nothing.
+# What is used is compiled when it is first used; most of Ansible never is.
 pip_install() {
-    .venv/bin/python -m pip install --disable-pip-version-check --no-user "$@"
+    .venv/bin/python -m pip install --disable-pip-version-check --no-user --no-compile "$@"
 }
 if ! { pip_install --require-hashes --requirement "requirements/$group.txt" \
     && { [ "$group" != demo ] || pip_install --no-index --no-deps --no-build-isolation \
