@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 BROKEN = "It failed because of an error in its program. The log has the details."
 LOST = "It failed because its worker was stopped. Start it again."
+UNREPORTED = "Redis was away for too long: how it ended is not known. The log has what there is."
 
 
 def _reported(work: Callable[..., None]) -> Callable[..., None]:
@@ -35,11 +36,9 @@ def _reported(work: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(work)
     def job(token: str, **options: object) -> None:
+        progress = Progress(connections.publisher(), channels.channel_of(token))
         # Ended already: it was cancelled while it waited, and there is nothing to do.
-        with (
-            contextlib.suppress(EndedError),
-            Progress(connections.publisher(), channels.channel_of(token)) as progress,
-        ):
+        with contextlib.suppress(EndedError), progress:
             progress.raise_if_cancelled()
             try:
                 work(progress, **options)
@@ -51,6 +50,9 @@ def _reported(work: Callable[..., None]) -> Callable[..., None]:
             except Exception:
                 progress.failed(BROKEN)
                 raise
+        # The work outlives its reporting, but the page waits for an end.
+        if progress.unsent:
+            raise ProgressError(UNREPORTED)
 
     return job
 
@@ -103,7 +105,8 @@ def report_failure(
     job: Job, _connection: Redis, _kind: type, error: Exception, _traceback: object
 ) -> None:
     """End the stream of a job that could not do so itself; RQ calls this."""
-    end_stream(job, LOST if isinstance(error, AbandonedJobError) else BROKEN)
+    texts = {AbandonedJobError: LOST, ProgressError: UNREPORTED}
+    end_stream(job, texts.get(type(error), BROKEN))
 
 
 def end_stream(job: Job, text: str) -> None:

@@ -67,7 +67,7 @@ def kinds_of(publisher_redis):
 
 
 def channel_of(visitor, path):
-    return re.search(r'data-channel="([^"]+)"', visitor.get(path))[1]
+    return re.search(r'\bchannel="([^"]+)"', visitor.get(path))[1]
 
 
 def test_a_cancel_that_is_cut_short_leaves_no_run_without_an_end(app, kinds_of, start_demo):

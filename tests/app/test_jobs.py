@@ -34,7 +34,7 @@ def cancel(visitor, path):
 
 
 def events(visitor, path):
-    replay = re.search(r'data-replay="([^"]+)"', visitor.get(path))[1]
+    replay = re.search(r'\breplay="([^"]+)"', visitor.get(path))[1]
     return json.loads(visitor.get(f"{replay}?after=0"))
 
 
@@ -47,7 +47,7 @@ def test_a_job_goes_from_started_to_done(visitor):
     last_update = [event for event in events(visitor, path) if event["kind"] == "progress"][-1]
     assert (last_update["current"], last_update["total"]) == (40, 40)
     page = visitor.get(path)
-    assert 'value="100"' in page
+    assert 'id="percent">100 %<' in page
     assert 'http-equiv="refresh"' not in page
 
 
@@ -55,7 +55,7 @@ def test_without_javascript_the_page_loads_itself_again(visitor):
     path = running(visitor)
     page = visitor.get(path)
     assert re.search(r'<noscript><meta http-equiv="refresh" content="\d+"></noscript>', page)
-    assert re.search(r'<progress id="bar"[^>]* value="\d+"', page)
+    eventually(lambda: re.search(r'id="percent">\d+ %<', visitor.get(path)), "no percent")
     cancel(visitor, path)
     visitor.wait_for(path, "cancelled")
 
@@ -154,7 +154,7 @@ def test_redis_is_away_beyond_patience_and_the_job_says_so_and_the_next_is_done(
     time.sleep(PATIENCE_SECONDS + 5)  # the fault lasts that long
     assert server.run("systemctl start redis").rc == 0
     state, text = visitor.wait_for(path, "done", "failed")
-    assert (state, text) == ("failed", "Failed: NotSentError")
+    assert (state, text) == ("failed", tasks.UNREPORTED)
     assert visitor.wait_for(waiting, "done", "failed") == ("done", "Done")
 
 

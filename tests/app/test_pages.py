@@ -10,7 +10,9 @@ from demo_app import channels
 from demo_app.lessons.shared import STEPS
 from webdis_progress import Progress, events_after
 
-POSTS = {"/post/", "/shared/", "/own/", "/job/", "/audit/", "/job/<token>/cancel"}
+LESSONS = ("post", "shared", "own", "job", "audit", "devices")
+POSTS = {f"/{lesson}/" for lesson in LESSONS} | {"/job/<token>/cancel"}
+POSTS |= {f"/devices/<token>/{action}" for action in ("retry", "confirm")}
 
 
 @pytest.fixture

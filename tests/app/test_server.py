@@ -28,7 +28,7 @@ def test_slow_functions_leave_threads_for_the_rest(start_demo):
         # Whoever runs the function is not done yet, and pages and replay answer all the same.
         assert not [done for done in presses if done.done() and done.result()[0]]
         visitor = demo.visitor()
-        replay = re.search(r'data-replay="([^"]+)"', visitor.get("/shared/"))[1]
+        replay = re.search(r'\breplay="([^"]+)"', visitor.get("/shared/"))[1]
         assert visitor.get(replay)
         assert not [done for done in presses if done.done() and done.result()[0]]
         answers = [done.result() for done in presses]

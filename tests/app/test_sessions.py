@@ -35,7 +35,7 @@ def listed(client, page="/job/"):
 
 
 def replay_of(client, path):
-    return re.search(r'data-replay="([^"]+)"', client.get(path).text)[1]
+    return re.search(r'\breplay="([^"]+)"', client.get(path).text)[1]
 
 
 def test_a_session_of_many_starts_lists_the_newest_and_keeps_all(client):

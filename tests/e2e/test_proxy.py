@@ -117,7 +117,7 @@ def proxy(request, demo, tmp_path_factory):
 
 
 def addresses(page):
-    return set(re.findall(r'(?:href|src|action|data-replay)="(/[^"]*)"', page))
+    return set(re.findall(r'(?:href|src|action|replay|data-replay)="(/[^"]*)"', page))
 
 
 def test_forms_redirects_and_links_know_prefix_and_scheme(proxy):
