@@ -107,8 +107,6 @@ def test_a_bundle_of_it_works_in_a_browser(project, page, demo):
     expect(page.locator("#percent")).not_to_be_empty()
     page.get_by_role("button", name="Cancel").click()
     page.wait_for_function("() => globalThis.run?.ended", timeout=30_000)
-    assert page.evaluate("[run.state, texts[0], texts.at(-1)]") == [
-        "cancelled",
-        "Started",
-        page.locator("#text").inner_text(),
-    ]
+    assert page.evaluate("[run.state, texts[0]]") == ["cancelled", "Started"]
+    # The element shows it with the next picture.
+    expect(page.locator("#text")).to_have_text(page.evaluate("texts.at(-1)"))

@@ -48,7 +48,7 @@ def percent(page):
 
 def expect_percent_above(page, least):
     page.wait_for_function(
-        "least => document.querySelector('run-progress').run.percent > least", arg=least
+        "least => document.querySelector('run-progress').run?.percent > least", arg=least
     )
 
 

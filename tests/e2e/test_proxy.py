@@ -13,7 +13,7 @@ import urllib.request
 import pytest
 from playwright.sync_api import expect
 
-from kit.checkout import KIT_DIR, ROOT
+from kit.checkout import CACHE_DIR, ROOT
 from kit.system import as_root
 from tests.demo_server import Visitor, eventually, free_port
 
@@ -28,7 +28,7 @@ def program(name):
     """
     if found := shutil.which(name, path="/usr/sbin:/usr/bin"):
         return found
-    folder = KIT_DIR / "proxies" / name
+    folder = CACHE_DIR / "proxies" / name
     if not list(folder.glob("usr/*bin/*")):
         folder.mkdir(parents=True, exist_ok=True)
         download = ["apt-get", "-o", "APT::Sandbox::User=root", "download", *PACKAGES[name]]
