@@ -25,10 +25,24 @@ SEEN_MILLISECONDS = 60_000
 # A page that waits for the answer to a form goes on changing, but cannot be asked any
 # more: so it says itself what it shows.
 _TELL_WHAT_IS_SHOWN = """
-new MutationObserver(() => {
-  const main = document.querySelector("main");
-  if (main) window.tellWhatIsShown(main.innerText);
-}).observe(document, {childList: true, subtree: true, characterData: true});
+{
+  const shown = (node) => [
+    ...[...node.children].filter((e) => e.checkVisibility()).map((e) => e.innerText),
+    ...[...node.querySelectorAll("*")].filter((e) => e.shadowRoot).map((e) => shown(e.shadowRoot)),
+  ].join("\\n");
+  const observer = new MutationObserver(() => {
+    const main = document.querySelector("main");
+    if (main) window.tellWhatIsShown(shown(main));
+  });
+  const all = { childList: true, subtree: true, characterData: true };
+  observer.observe(document, all);
+  const attachShadow = Element.prototype.attachShadow;
+  Element.prototype.attachShadow = function (options) {
+    const root = attachShadow.call(this, options);
+    observer.observe(root, all);
+    return root;
+  };
+}
 """
 _END = "END-OF-COMMAND"
 
