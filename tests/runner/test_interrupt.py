@@ -139,7 +139,8 @@ def test_while_tests_hold_what_they_have_made(checkout, run, tmp_path, number):
     run.send_signal(number)
     assert run.wait(END_SECONDS) == 128 + number
     assert "2 passed, 2 failed" in (tmp_path / "output").read_text()
-    assert instances(checkout) == bridges(names) == set()
+    assert instances(checkout) == set()
+    assert bridges(names) == set()
     assert not namespaces & set(output("ip", "netns").split())
     assert loop_devices() == processes(run.mark) == []
     assert not list((checkout / ".kit/instances").glob("*"))
@@ -153,5 +154,6 @@ def test_while_instances_are_made(checkout, run, tmp_path):
     eventually(lambda: len(bridges(names)) == 2, "no bridges", MAKE_SECONDS)
     run.send_signal(signal.SIGTERM)
     assert run.wait(END_SECONDS) == 128 + signal.SIGTERM, (tmp_path / "output").read_text()
-    assert instances(checkout) == bridges(names) == set()
+    assert instances(checkout) == set()
+    assert bridges(names) == set()
     assert processes(run.mark) == []
