@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 MUTANTS = ROOT / "tests/mutants/mutants.yml"
 KIT_DIR = ROOT / ".kit"
 PYTHON = ".venv/bin/python"
+COLLECTIONS = ".collections"
 PROVISIONING = "provisioning"
 # Runs the playbook as the tests do, with the copy's own files.
 PROVISION = """
@@ -142,6 +143,9 @@ class Copy:
                 shutil.copy2(ROOT / name, self._folder / name)
         for name in (".venv", "node_modules"):
             (self._folder / name).symlink_to(ROOT / name)
+        collection = self._folder / COLLECTIONS / "ansible_collections/webdis_kit/server"
+        collection.parent.mkdir(parents=True)
+        collection.symlink_to(self._folder / "ansible")
 
     def remove(self) -> None:
         """Remove the copy and its instance."""
@@ -247,8 +251,10 @@ class Copy:
             **os.environ,
             "PATH": f"{ROOT / '.venv/bin'}:{os.environ['PATH']}",
             "PYTHONDONTWRITEBYTECODE": "1",
-            # The environment has the packages of the checkout itself, and these come before them.
+            # The environment has the package and the collection of the checkout itself; those
+            # of the copy come before them.
             "PYTHONPATH": str(self._folder / "clients/python/src"),
+            "ANSIBLE_COLLECTIONS_PATH": str(self._folder / COLLECTIONS),
             "PROVIDER": "container",
             "TLS": "",
         }
