@@ -112,3 +112,37 @@ def test_huge_pages_are_off_for_redis(server):
     always = "[always]" in server.file("/sys/kernel/mm/transparent_hugepage/enabled").content_string
     if always:  # otherwise Redis has nothing to switch off
         assert "THP_enabled:\t0" in server.file(f"/proc/{pid}/status").content_string
+
+
+REFUSED = {
+    "redis": ({"redis_extra_config": "nonsense yes"}, "/etc/redis/redis.conf", "nonsense"),
+    "webdis": (
+        {"webdis_extra_config": {"acl": []}},
+        "/etc/webdis/webdis.json",
+        "has an acl that does not start with",
+    ),
+    "firewall": ({"firewall_extra_rules": "nonsense"}, "/etc/webdis-kit-firewall.nft", "nonsense"),
+}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("role", REFUSED)
+def test_a_way_out_is_tried_before_it_replaces_anything(server, provision, role):
+    variables, file, said = REFUSED[role]
+    before = server.file(file).content_string
+    answer = provision(f"--tags={role}_configure", **variables)
+    assert answer.returncode != 0
+    assert said in answer.stdout
+    assert server.file(file).content_string == before
+
+
+@pytest.mark.timeout(600)
+def test_a_way_out_sets_what_no_variable_names(server, provision):
+    samples = f"{ADMIN} CONFIG GET maxmemory-samples"
+    tags = "--tags=redis_configure,redis_service"
+    try:
+        assert provision(tags, redis_extra_config="maxmemory-samples 7").returncode == 0
+        assert server.run(samples).stdout.split()[1] == "7"
+    finally:
+        assert provision(tags).returncode == 0
+    assert server.run(samples).stdout.split()[1] == "5"

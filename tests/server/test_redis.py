@@ -98,3 +98,16 @@ def test_replica_carries_what_is_published(instance, server, publisher_redis):
     finally:
         server.run("systemctl stop test-replica; redis-admin ACL DELUSER test-replica")
         publisher_redis.delete("progress:replica")
+
+
+def test_a_build_that_cannot_read_the_data_is_refused(server):
+    later = "/var/lib/redis/test-later.rdb"
+    check = "redis-check build /opt/redis/current"
+    assert server.run(check).rc == 0
+    try:
+        assert server.run(f"printf REDIS0099 >{later}").rc == 0
+        answer = server.run(check)
+    finally:
+        server.run_test(f"rm -f {later}")
+    assert answer.rc == 1
+    assert "and older, and /var/lib/redis has format 99" in answer.stderr

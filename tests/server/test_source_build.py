@@ -234,3 +234,36 @@ def test_builds_again_for_another_digest_or_option_and_not_otherwise(probe, serv
     assert server.run(f"{older} && rm /opt/probe/.choice.json").rc == 0
     changed(probe.build(archive, source_build_make=make, source_build_keep=1))
     assert probe.builds().count("3.0") == count + 1
+
+
+def test_a_build_that_cannot_serve_does_not_become_current(probe):
+    before = probe.says()
+    check = 'echo "it says $("$PREFIX"/bin/probe)."; false'
+    run = probe.build(probe.candidate("2.3"), source_build_check=check)
+    assert run.returncode
+    said = " ".join(run.stdout.split())
+    assert f"probe 2.3 is not made current ({before} stays): it says 2.3." in said
+    assert probe.says() == before
+    built = probe.builds()
+    changed(probe.build(probe.candidate("2.3"), source_build_check="true"))
+    assert (probe.says(), probe.builds()) == ("2.3", built)
+
+
+def test_a_service_s_user_executes_what_was_built_under_umask_027(probe, server):
+    kept = "cp -p /etc/login.defs /root/login.defs"
+    assert server.run(f"{kept} && echo UMASK 027 >>/etc/login.defs").rc == 0
+    try:
+        alone = "-o ControlMaster=no -o ControlPath=none"  # a login of its own has the new umask
+        changed(probe.build(probe.candidate("2.4"), ansible_ssh_args=alone))
+        assert server.run("setpriv --reuid=nobody --clear-groups /opt/probe/2.4/bin/probe").rc == 0
+    finally:
+        server.run_test("mv /root/login.defs /etc/login.defs")
+
+
+def test_what_is_built_stays_where_no_archive_can_be_had(probe):
+    before = probe.says()
+    gone = probe.candidate("2.5") | {"url": "http://127.0.0.1:1/a", "filename": "gone.tar.gz"}
+    run = probe.build(gone, source_build_optional=True)
+    assert changed(run) == 0
+    assert "which is built, stays" in " ".join(run.stdout.split())
+    assert probe.says() == before

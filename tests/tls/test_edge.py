@@ -7,6 +7,7 @@ import http.client
 import secrets
 import socket
 import ssl
+import subprocess
 import time
 
 import pytest
@@ -15,6 +16,7 @@ from websockets.exceptions import InvalidStatus
 
 from kit.page import Page, trust
 from kit.verify import publisher, redis_as
+from tests.provisioning import provision
 
 VERSIONS = {
     "1.0": ssl.TLSVersion.TLSv1,
@@ -183,6 +185,29 @@ def test_keys_are_for_their_service_alone(server):
     for path, group in (("/etc/edge/key.pem", "www-data"), ("/etc/redis/key.pem", "redis")):
         file = server.file(path)
         assert (file.user, file.group, file.mode) == ("root", group, 0o640)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("tag", "variable", "file"),
+    [
+        ("redis_configure", "redis_tls_private_key", "/etc/redis/key.pem"),
+        ("webdis_edge_configure", "webdis_edge_private_key", "/etc/edge/key.pem"),
+    ],
+)
+def test_a_key_of_another_certificate_never_lies_on_the_server(
+    server, tmp_path, tag, variable, file
+):
+    other = tmp_path / "other.key"
+    key = ["openssl", "genpkey", "-algorithm", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    subprocess.run([*key, "-out", other], check=True, capture_output=True)
+    before = server.file(file).sha256sum
+    answer = provision(f"--tags={tag}", **{variable: str(other)})
+    assert answer.returncode
+    said = " ".join(answer.stdout.split())
+    assert "other.key cannot be used together" in said
+    assert "key values mismatch" in said
+    assert server.file(file).sha256sum == before
 
 
 # Last in this file: they use up what this address may ask for.

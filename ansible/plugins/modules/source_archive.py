@@ -28,7 +28,8 @@ options:
         type: str
         required: true
       url:
-        description: Address. The scheme C(debian-pool:) stands for a Debian mirror.
+        description: Address. The scheme C(debian-pool:) stands for the Debian mirror in this host's
+          own apt configuration, or where there is none for Debian's own host.
         type: str
         required: true
       sha256:
@@ -108,6 +109,7 @@ from ansible.module_utils.urls import open_url
 
 TIMEOUT_SECONDS = 10
 DEBIAN_POOL = "debian-pool:"
+DEBIAN = "https://deb.debian.org/debian/"
 
 
 def digest_of(path: Path) -> str:
@@ -128,8 +130,9 @@ def resolve(url: str) -> list[str]:
             check=True,
         ).stdout
     except (OSError, subprocess.CalledProcessError):
-        return []
+        output = ""  # no Debian
     mirrors = sorted({line for line in output.splitlines() if line.endswith("/debian/")})
+    mirrors = mirrors or [DEBIAN]
     return [mirror + "pool/" + url.removeprefix(DEBIAN_POOL) for mirror in mirrors]
 
 

@@ -21,7 +21,7 @@ from kit.verify import publisher
 from tests.provisioning import changed, provision
 from webdis_progress import Progress, events_after
 
-OLDER, NEWER = "8.0.2", "8.0.6"
+TOO_OLD, OLDER, NEWER = "7.0.15", "8.0.2", "8.0.6"
 # The scenario's inventory has the archives of both, and asks for the older one.
 INVENTORY = f"--inventory={os.environ['MOLECULE_EPHEMERAL_DIRECTORY']}/inventory"
 SECONDS = 60
@@ -134,6 +134,23 @@ def test_newer_and_back_loses_no_message(server, traffic):
     assert starts(server) == started + 2
     assert built_at(server, OLDER) == older_built, "a rollback must not build again"
     assert built_at(server, NEWER), "the newer release stays for the next time"
+
+    refused = provision(INVENTORY, redis_version=TOO_OLD)
+    assert refused.returncode
+    assert f"redis {TOO_OLD} is not made current ({OLDER} stays)" in " ".join(
+        refused.stdout.split()
+    )
+    assert server.run("readlink /opt/redis/current").stdout.strip() == OLDER
+    assert running_version(server) == OLDER
+    assert starts(server) == started + 2
+    # Whatever the users' file has: neither can it read the data.
+    aside = "mv /etc/redis/redis.conf /etc/redis/aside.conf"
+    back = "mv /etc/redis/aside.conf /etc/redis/redis.conf"
+    answer = server.run(
+        f"{aside}; redis-check build /opt/redis/{TOO_OLD}; status=$?; {back}; exit $status"
+    )
+    assert answer.rc == 1
+    assert "/var/lib/redis has format" in answer.stderr
 
     sender.stopped.set()
     sender.join(SECONDS)
