@@ -26,9 +26,11 @@ SEEN_MILLISECONDS = 60_000
 # more: so it says itself what it shows.
 _TELL_WHAT_IS_SHOWN = """
 {
-  const shown = (node) => [
-    ...[...node.children].filter((e) => e.checkVisibility()).map((e) => e.innerText),
-    ...[...node.querySelectorAll("*")].filter((e) => e.shadowRoot).map((e) => shown(e.shadowRoot)),
+  // What an element shows, and what those below it show beside the page's own text.
+  const shown = (element) => [
+    element.innerText,
+    ...[element, ...element.querySelectorAll("*")].flatMap(({ shadowRoot }) =>
+      [...(shadowRoot?.children ?? [])].filter((e) => e.checkVisibility()).map(shown)),
   ].join("\\n");
   const observer = new MutationObserver(() => {
     const main = document.querySelector("main");
