@@ -111,3 +111,14 @@ def test_a_build_that_cannot_read_the_data_is_refused(server):
         server.run_test(f"rm -f {later}")
     assert answer.rc == 1
     assert "and older, and /var/lib/redis has format 99" in answer.stderr
+
+
+def test_a_build_that_the_user_redis_cannot_execute_is_refused(server):
+    copy = "mkdir -m 0750 /run/test-build && cp -a /opt/redis/current/bin /run/test-build"
+    try:
+        assert server.run(copy).rc == 0
+        answer = server.run("redis-check build /run/test-build")
+    finally:
+        server.run_test("rm -rf /run/test-build")
+    assert answer.rc == 1
+    assert "Permission denied" in answer.stderr
