@@ -298,7 +298,8 @@ def main() -> int:
             print(f"{'s':>6}  {'caught':8}  fault")
             caught = sum(pool.map(Copy.try_all, copies))
         except (NotTriedError, KeyboardInterrupt) as error:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends already
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)  # it ends already
             for one in copies:
                 one.stop()
             print(error or "Interrupted.", file=sys.stderr)
