@@ -97,12 +97,15 @@ class Probe(threading.Thread):
         self._end.set()
         self.join()
 
-    def back_at(self, struck: float) -> float:
-        """Return when the way worked again for good; ``struck`` where it never failed."""
+    def back_at(self, struck: float) -> float | None:
+        """Return when the way worked again for good; ``struck`` where it never failed.
+
+        None where it does not work yet.
+        """
         failures = [at for at, works in self._answers if at > struck and not works]
         if not failures:
             return struck
-        return next(at for at, works in self._answers if at > failures[-1] and works)
+        return next((at for at, works in self._answers if at > failures[-1] and works), None)
 
 
 class Publisher:
@@ -266,18 +269,33 @@ class Scene:
             # The page may not have noticed that something else was away.
             probe.wait_until_it_works()
             self._wait_until_shown(len(sender.outcomes()) + MESSAGES_AFTER)
+            back, live = self._wait_until_live(sender, probe, struck)
         finally:
             sender.stop()
             probe.stop()
-        back = probe.back_at(struck)
-        free = max(back, self.held_until)
-        taken, row = self._count(fault, sender, note)
-        live = next(
-            at
-            for number, at in self._shown()
-            if taken.get(number, 0) >= free and at - taken[number] < LIVE_SECONDS
+        row = self._count(fault, sender, note)
+        return replace(
+            row, away_seconds=back - struck, live_seconds=live - max(back, self.held_until)
         )
-        return replace(row, away_seconds=back - struck, live_seconds=live - free)
+
+    def _wait_until_live(
+        self, sender: Publisher, probe: Probe, struck: float
+    ) -> tuple[float, float]:
+        """Wait until the page, however far it was behind, shows a message as it is published.
+
+        Returns:
+            When the way of a message worked again for good, and when that message was shown.
+        """
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while True:
+            if (back := probe.back_at(struck)) is not None:
+                free = max(back, self.held_until)
+                taken = {n: at for n, at, outcome in sender.outcomes() if outcome == "taken"}
+                for number, at in self._shown():
+                    if taken.get(number, 0) >= free and at - taken[number] < LIVE_SECONDS:
+                        return back, at
+            assert time.monotonic() < deadline, "the page does not get live again"
+            time.sleep(0.2)
 
     def play_to_the_end(self, fault: str, strike: Callable[[], None]) -> Row:
         """Publish until a strike that ends the job, and count."""
@@ -293,23 +311,23 @@ class Scene:
         finally:
             sender.stop()
         note = "the page says that the job has failed"
-        return replace(self._count(fault, sender, note)[1], live_seconds=shown_seconds)
+        return replace(self._count(fault, sender, note), live_seconds=shown_seconds)
 
-    def _count(self, fault: str, sender: Publisher, note: str) -> tuple[dict[int, float], Row]:
-        """Return the messages that were taken, and what became of them."""
+    def _count(self, fault: str, sender: Publisher, note: str) -> Row:
+        """Return what became of the messages that were taken."""
         outcomes = sender.outcomes()
-        taken = {number: at for number, at, outcome in outcomes if outcome == "taken"}
+        taken = {number for number, _, outcome in outcomes if outcome == "taken"}
         self._wait_until_shown(max(taken))
         for number, _, outcome in outcomes:
             if outcome != "taken":
                 print(f"message {number}: {outcome}")
         shown = self._shown()
         times = Counter(number for number, _ in shown)
-        return taken, Row(
+        return Row(
             fault=fault,
             published=len(taken),
             refused=len(outcomes) - len(taken),
-            lost=len(taken.keys() - times.keys()),
+            lost=len(taken - times.keys()),
             doubled=sum(count - 1 for count in times.values()),
             out_of_order=sum(after < before for (before, _), (after, _) in pairwise(shown)),
             away_seconds=0.0,
