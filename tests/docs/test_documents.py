@@ -69,6 +69,7 @@ def bare_machine(archives):
             [sys.executable, "-m", "kit", command], cwd=ROOT, env=environment, check=True
         )
 
+    kit("destroy")  # a run that was cut off may have left one
     kit("create")
     config = ["-F", str(INSTANCES_DIR / "bare/ssh_config")]
     login = ["ssh", *config, "server"]
