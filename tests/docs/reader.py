@@ -239,7 +239,8 @@ class Reader:
             text, _, label = rest.partition(" into ")
             page.get_by_label(label).fill(text)
         elif verb == "reload":
-            page.reload()
+            # As F5 does, also while the answer to a form is awaited: there `page.reload` fails.
+            self._devtools.send("Page.reload")
         elif verb == "see":
             word = re.compile(rf"(?<!\w){re.escape(rest)}(?!\w)")
             deadline = time.monotonic() + SEEN_MILLISECONDS / 1000
