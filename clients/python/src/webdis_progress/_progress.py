@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Sized
 from typing import TYPE_CHECKING, Self, TypeVar, cast
-from weakref import WeakSet, finalize
+from weakref import WeakSet
 
 import redis
 
@@ -176,8 +176,6 @@ class Progress(_Blocking, RunBar[int]):
         _refuse_asyncio(redis)
         self._redis = redis
         self._wire = Wire(redis, SHA, self._keys, patience_seconds)
-        # Who forgets a run that has no end leaves no connection open.
-        finalize(self, self._wire.drop)
         self._lock = threading.RLock()
         _publishers.add(self)
 
