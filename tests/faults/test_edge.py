@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from contextlib import contextmanager
 from functools import partial
@@ -18,7 +19,7 @@ from tests.faults.test_faults import (
     redis_restarted,
     webdis_killed,
 )
-from webdis_progress import Progress
+from webdis_progress import events_after
 
 CUT_SECONDS = 3
 STUCK_BYTES = 50_000
@@ -62,10 +63,13 @@ def send_until_cut_off(scene):
     """Publish large messages until a socket was stuck and is gone."""
     stuck = False
     with publisher(scene.instance) as redis:
-        progress = Progress(redis, scene.channel)
+        # One that the page has had, made long: so the channel, which is bounded by bytes, keeps
+        # all that is counted.
+        event = events_after(redis, scene.channel, 0)[0] | {"text": LARGE_TEXT}
+        frame = json.dumps(event)
         start = time.monotonic()
         for number in range(1, MOST_LARGE_TEXTS + 1):
-            progress.message(LARGE_TEXT)
+            redis.publish(scene.channel, frame)
             time.sleep(max(0.0, start + number / LARGE_TEXTS_PER_SECOND - time.monotonic()))
             if number % (LARGE_TEXTS_PER_SECOND // 2):
                 continue
