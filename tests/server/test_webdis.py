@@ -64,7 +64,11 @@ def test_websocket_command_has_no_effect(instance, publisher_redis, command):
             answer = page.receive(5)
         except (TimeoutError, ConnectionClosed):
             answer = REFUSALS[0]  # no answer is a refusal too: some versions say nothing
-    assert any(refusal in answer for refusal in REFUSALS), answer
+    harmless = REFUSALS
+    if instance["webdis"]["origin"] == "package" and command == ["QUIT"]:
+        # Redis refuses it to nobody, whatever their rights: it ends one's own connection.
+        harmless = (*REFUSALS, '{"QUIT":[true,"OK"]}')
+    assert any(one in answer for one in harmless), answer
     # A string under that key would make this raise WRONGTYPE.
     assert publisher_redis.xrange("progress:wall") == []
 
