@@ -8,7 +8,6 @@ import ipaddress
 import json
 import os
 import re
-import socket
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from kit.checkout import BRIDGE, CACHE_DIR, CHECKOUT_ID, NAME, ROOT, SSH_KEY
 from kit.errors import KitError
 from kit.machine import Machine
 from kit.progress import run_logged
-from kit.system import as_root, ensure_packages, wait_until
+from kit.system import as_root, ensure_packages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +41,6 @@ IMAGE_PACKAGES = [
 STATE_DIR = Path("/var/lib/webdis-kit")
 LOCK_FILE = STATE_DIR / "lock"
 SCRIPT = ROOT / "kit/nspawn.sh"
-SSH_SECONDS = 60.0
 # 198.18.0.0/15 is for benchmarks between networks (RFC 2544): no home or office uses it. The
 # proxies sing-box and Clash do, for addresses of their own, and mostly 198.18 of it.
 BLOCKS = ("198.18", "198.19")
@@ -298,14 +296,6 @@ class Container:
             "up",
             *(NAME, folder, *network, archive, SSH_KEY.with_suffix(".pub").read_text().strip()),
         )
-        wait_until(
-            lambda: _says_ssh(address),
-            SSH_SECONDS,
-            lambda: (
-                f"{NAME} did not answer on {address}:22 within {SSH_SECONDS:.0f} s. "
-                f"{self.where_to_look()}"
-            ),
-        )
         return Machine(
             provider=self.name,
             name=NAME,
@@ -340,12 +330,6 @@ def destroy(name: str) -> bool:
     folder = str(STATE_DIR / name)
     _nspawn(f"Removing {name}", "remove", name, folder, record["bridge"], _table(name))
     return True
-
-
-def _says_ssh(address: str) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection((address, 22), timeout=1) as door:
-        return door.recv(5) == b"SSH-2"
-    return False
 
 
 def _warn_of_resolvers() -> None:

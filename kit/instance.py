@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import shutil
 import subprocess
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -288,14 +287,22 @@ def _ssh(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 def _wait_for_ssh(provider: MachineProvider) -> None:
-    deadline = time.monotonic() + SSH_SECONDS
-    while (answer := _ssh("true")).returncode:
-        if time.monotonic() > deadline:
-            raise KitError(
-                f"{NAME} did not let us in by SSH within {SSH_SECONDS:.0f} s "
-                f"({answer.stderr.strip()}). {provider.where_to_look()}"
-            )
-        time.sleep(0.2)
+    problem = ""
+
+    def let_in() -> bool:
+        nonlocal problem
+        answer = _ssh("true")
+        problem = answer.stderr.strip()
+        return answer.returncode == 0
+
+    wait_until(
+        let_in,
+        SSH_SECONDS,
+        lambda: (
+            f"{NAME} did not let us in by SSH within {SSH_SECONDS:.0f} s ({problem}). "
+            f"{provider.where_to_look()}"
+        ),
+    )
 
 
 def journal() -> str:

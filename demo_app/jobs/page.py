@@ -44,11 +44,6 @@ class Run:
         """Nothing will follow."""
         return self.state in TERMINAL
 
-    @property
-    def last_seq(self) -> int:
-        """Number of its last message."""
-        return self.events[-1]["seq"] if self.events else 0
-
 
 def look_up(token: str, messages: int = MESSAGES_SHOWN) -> Run:
     """Return how far a run is, with its last ``messages``."""

@@ -9,13 +9,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from kit.checkout import ROOT
 from tests.app.own_redis import OwnRedis
+from tests.demo_server import eventually
 from webdis_progress import Progress, events_after, last_events, replay
 
 DEADLINE_SECONDS = 60
@@ -27,13 +27,13 @@ def events(connection, channel):
 
 def ending(connection, channel):
     """Wait for the channel's last event, and return it."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while True:
-        last = (replay(connection, channel)["state"]["run"] or {}).get("kind")
-        if last in {"done", "failed", "cancelled"}:
-            return last_events(connection, channel, 1)[0]
-        assert time.monotonic() < deadline, last
-        time.sleep(0.05)
+
+    def ended():
+        run = replay(connection, channel)["state"]["run"]
+        return run and run["kind"] in {"done", "failed", "cancelled"}
+
+    eventually(ended, f"{channel} has no end", DEADLINE_SECONDS)
+    return last_events(connection, channel, 1)[0]
 
 
 @pytest.fixture
@@ -224,10 +224,7 @@ def test_celery_ends_every_stream(celery):
     crashed = ending(connection, run("crash"))
     assert (crashed["kind"], crashed["text"]) == ("failed", "Failed: WorkerLostError")
     channel = run("wait")
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not events(connection, channel):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    eventually(lambda: events(connection, channel), "it has not begun", DEADLINE_SECONDS)
     run("revoke", channel.removeprefix("progress:"))
     assert ending(connection, channel)["kind"] == "cancelled"
 

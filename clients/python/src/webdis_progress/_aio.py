@@ -14,14 +14,14 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 
 from webdis_progress._bar import Bar, Content, Sent, TaskBar
-from webdis_progress._errors import CancelledError, EndedError, ProgressError
+from webdis_progress._errors import CancelledError
 from webdis_progress._outbox import Call
 from webdis_progress._run import PATIENCE_SECONDS, SHA, RunBar
 from webdis_progress._scripts import PUBLISH, REQUEST_CANCEL
 from webdis_progress._wire import own_connection
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
     from types import TracebackType
     from typing import SupportsIndex
 
@@ -139,18 +139,6 @@ class AsyncProgress(RunBar["Coroutine[Any, Any, int]"]):
                 _log.warning("%s: %d events were not sent", self.channel, self.unsent)
         await self._drop()
         return isinstance(error, CancelledError)
-
-    @contextlib.contextmanager
-    def _unless_it_replaces(self, error: BaseException | None) -> Iterator[None]:
-        try:
-            yield
-        except EndedError:
-            if error is None:
-                raise
-        except (ProgressError, redis.RedisError, OSError) as unsent:
-            if error is None:
-                raise
-            _log.warning("%s: %s", self.channel, unsent)
 
     def _publish(self, content: Content) -> Coroutine[Any, Any, int]:
         return self._publish_of(self, content)

@@ -14,7 +14,7 @@ from weakref import WeakSet
 import redis
 
 from webdis_progress._bar import Bar, Content, TaskBar
-from webdis_progress._errors import CancelledError, EndedError, ProgressError
+from webdis_progress._errors import CancelledError
 from webdis_progress._outbox import Call
 from webdis_progress._run import PATIENCE_SECONDS, SHA, RunBar
 from webdis_progress._scripts import REQUEST_CANCEL
@@ -295,20 +295,6 @@ class Progress(_Blocking, RunBar[int]):
                 _log.warning("%s: %d events were not sent", self.channel, self.unsent)
             self._wire.drop()
         return isinstance(error, CancelledError)
-
-    @contextlib.contextmanager
-    def _unless_it_replaces(self, error: BaseException | None) -> Iterator[None]:
-        """Let errors of publishing pass only where the block had none of its own."""
-        try:
-            yield
-        except EndedError:
-            # Somebody else has ended it; the block's own error matters more.
-            if error is None:
-                raise
-        except (ProgressError, redis.RedisError, OSError) as unsent:
-            if error is None:
-                raise
-            _log.warning("%s: %s", self.channel, unsent)
 
     def _publish(self, content: Content) -> int:
         return self._publish_of(self, content)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+import redis
+
 from webdis_progress import _event
 from webdis_progress._bar import RUN, Bar, Content, Sent, TaskBar
+from webdis_progress._errors import EndedError, ProgressError
 from webdis_progress._event import TERMINAL, Clock, Message
 from webdis_progress._outbox import Outbox
 from webdis_progress._scripts import PUBLISH
@@ -16,6 +20,8 @@ from webdis_progress._scripts import PUBLISH
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import SupportsIndex
+
+_log = logging.getLogger("webdis_progress")
 
 PATIENCE_SECONDS = 30.0
 SHA = hashlib.sha1(PUBLISH.encode(), usedforsecurity=False).hexdigest()
@@ -63,6 +69,20 @@ class RunBar(Bar[Sent]):
     def _notice(self, words: str) -> Message:
         content = Content("message", words, (_event.level_json("warning"), ""))
         return self._make(content, self._clock.now())
+
+    @contextlib.contextmanager
+    def _unless_it_replaces(self, error: BaseException | None) -> Iterator[None]:
+        """Let errors of publishing pass only where the block had none of its own."""
+        try:
+            yield
+        except EndedError:
+            # Somebody else has ended it; the block's own error matters more.
+            if error is None:
+                raise
+        except (ProgressError, redis.RedisError, OSError) as unsent:
+            if error is None:
+                raise
+            _log.warning("%s: %s", self.channel, unsent)
 
     def _enter(self) -> None:
         if self._required is None:
