@@ -11,6 +11,8 @@ from kit.checkout import ROOT
 
 # Each with what it may import of this repository: itself.
 PRODUCTS = {"clients/python/src": {"webdis_progress"}, "ansible": set()}
+# This one is the publisher's bridge to Ansible; its documentation says that it needs the package.
+BRIDGE = ROOT / "ansible/plugins/callback/progress.py"
 OURS = {"bench", "demo_app", "kit", "tests", "webdis_progress"}
 FILES = [
     (path, product)
@@ -35,7 +37,8 @@ def test_there_are_products():
 
 @pytest.mark.parametrize(("path", "product"), FILES, ids=str)
 def test_a_product_imports_nothing_else_of_ours(path, product):
-    assert not (set(imported(path.read_text("utf-8"))) & OURS) - PRODUCTS[product]
+    allowed = {"webdis_progress"} if path == BRIDGE else PRODUCTS[product]
+    assert not (set(imported(path.read_text("utf-8"))) & OURS) - allowed
 
 
 IMPORTED_BY_JAVASCRIPT = re.compile(r"\b(?:from|import)\s*\(?\s*[\"']([^\"']+)")
