@@ -1,5 +1,6 @@
 """What the lesson "devices" does with routers: check, back up and change them, many at a time.
 
 `inventory` says which there are, `session` talks to one, `jobs` has what is done to one,
-`runner` does it to all of them by Nornir, and `store` keeps configurations in git.
+`runner` does it to all of them by Nornir, `playbook` checks them by Ansible, and
+`store` keeps configurations in git.
 """

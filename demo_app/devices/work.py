@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demo_app.devices import inventory, jobs
+from demo_app.devices.playbook import Playbook
 from demo_app.devices.report import Reporter
 from demo_app.devices.runner import Row, Run, Settings
 from demo_app.devices.store import Store
@@ -38,7 +39,7 @@ def visit(  # noqa: PLR0913  # a run is all of these
     Args:
         progress: Of the run.
         config: Of the application.
-        job: ``check``, ``backup``, ``preview`` or ``apply``.
+        job: ``check``, ``playbook`` (the same, over Ansible), ``backup``, ``preview`` or ``apply``.
         names: Of the devices, as the inventory has them.
         change: Name of the change, for the last two.
         kept: Rows of an earlier run that stay as they are.
@@ -61,10 +62,15 @@ def visit(  # noqa: PLR0913  # a run is all of these
         workers=int(config["DEVICES_WORKERS"]),
         logins_per_second=float(config["DEVICES_LOGINS_PER_SECOND"]),
     )
-    work = _work(config, job, change)
-    run = Run([known[name] for name in names], work, settings, finished)
-    with _cancelled_on_request(progress, run):
-        run.start(Reporter(progress), name=job)
+    devices = [known[name] for name in names]
+    if job == "playbook":
+        playbook = Playbook(devices, config, progress, finished)
+        with _cancelled_on_request(progress, playbook.cancel):
+            playbook.start()
+    else:
+        run = Run(devices, _work(config, job, change), settings, finished)
+        with _cancelled_on_request(progress, run.cancel):
+            run.start(Reporter(progress), name=job)
     verdict = say(rows)
     if any(row.state == "cancelled" for row in rows):
         progress.cancelled(f"Cancelled. {verdict}")
@@ -107,14 +113,14 @@ def _work(config: Mapping[str, Any], job: str, change: str) -> Callable[..., job
 
 
 @contextmanager
-def _cancelled_on_request(progress: Progress, run: Run) -> Iterator[None]:
-    """Cancel a run as soon as somebody asks for it, or as this process has to stop."""
+def _cancelled_on_request(progress: Progress, cancel: Callable[[], None]) -> Iterator[None]:
+    """Call `cancel` as soon as somebody asks for it, or as this process has to stop."""
     ended = threading.Event()
 
     def watch() -> None:
         while not ended.wait(CANCEL_POLL_SECONDS):
             if progress.cancel_requested():
-                run.cancel()
+                cancel()
                 return
 
     watcher = threading.Thread(target=watch)
@@ -122,7 +128,7 @@ def _cancelled_on_request(progress: Progress, run: Run) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        run.cancel()
+        cancel()
         raise
     finally:
         ended.set()

@@ -32,6 +32,7 @@ blueprint = Blueprint("devices", __name__, url_prefix="/devices")
 PAGE = "devices.show"
 JOBS = {
     "check": "Check: neighbours, routes and version against what is wanted",
+    "playbook": "Check by Ansible: the same, as a playbook",
     "backup": "Back up: running configurations into git, where they have changed",
     "preview": "Change: first what would be changed, then, once you confirm, the change",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -11,6 +12,7 @@ import re
 import signal
 import time
 import urllib.error
+from pathlib import Path
 
 import pytest
 from dulwich.repo import Repo
@@ -118,6 +120,64 @@ def test_four_faults_at_once_are_named_and_the_others_are_well(visits, lab):
     assert {row["state"] for row in after.values()} == {"ok"}
     assert after["r1"] == rows["r1"], "good results stay"
     assert after["r2"] != rows["r2"]
+
+
+def test_a_check_by_ansible_finds_the_same(visits, lab, publisher_redis):
+    lab.fault("r2", "truncate")
+    lab.fault("r3", "refuse")
+    lab.fault("r4", "link-down")
+    names = visits.names[:6]
+    path = visits.start("playbook", names)
+    assert visits.wait(path, 90) == "failed"
+    rows = visits.rows(path)
+    assert set(rows) == set(names)
+    assert rows["r2"]["text"] == "Compare the neighbours: failed"
+    assert rows["r3"]["text"] == "Read the neighbours: unreachable"
+    assert rows["r4"]["text"] == "Compare the neighbours: failed"
+    found = events(publisher_redis, path)
+    said = [event["text"] for event in found if event.get("task") == "r1" and event["text"]]
+    assert said == [
+        "Check: waits",
+        "Read the neighbours",
+        "Compare the neighbours",
+        "Read the routes",
+        "Compare the routes",
+        "Read the version",
+        "Compare the version",
+        "6 ok",
+    ]
+    assert rows["r1"]["log"] == said[1:]
+
+
+@pytest.mark.parametrize("stopped", ["cancelled", "killed"])
+def test_a_playbook_that_is_stopped_ends_its_sessions(visits, lab, demo, publisher_redis, stopped):
+    lab.fault("r2", "hang")
+    path = visits.start("playbook", ["r1", "r2"])
+    lab.eventually(
+        lambda: any(
+            event["text"] == "Read the neighbours" for event in events(publisher_redis, path)
+        ),
+        "it does not begin",
+    )
+    if stopped == "cancelled":
+        visits.visitor.post(path, f"/job/{path.rpartition('/')[2]}/cancel")
+        assert visits.wait(path, 20) == "cancelled"
+        assert {row["state"] for row in visits.rows(path).values()} == {"cancelled"}
+    else:
+        os.kill(demo.horse(), signal.SIGKILL)
+        assert visits.wait(path) == "failed"
+        assert visits.rows(path)["r2"]["state"] == "unfinished"
+    lab.eventually(lambda: not ours(str(lab.config)), "its sessions go on")
+
+
+def ours(word):
+    """Return the command lines of this host's processes that have a word."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if word in (line := file.read_text().replace("\0", " ")):
+                found.append(line)
+    return found
 
 
 def test_a_backup_that_was_cut_off_is_not_kept(visits, lab):
