@@ -114,6 +114,13 @@ LANES = [
         layers=[Layer("documents", pytest(DOCUMENTS))],
     ),
     Lane(
+        "examples",
+        instance="examples",
+        up=True,
+        environment={"PROVIDER": "local"},
+        layers=[Layer("examples", pytest("tests/examples"))],
+    ),
+    Lane(
         "scenario",
         layers=[Layer("upgrade", kit("test-roles"), environment={"SCENARIO": "upgrade"})],
     ),

@@ -2,61 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
-import sys
 from urllib.parse import quote, urlsplit
 
 import pytest
 from playwright.sync_api import expect
 
-from kit.checkout import KIT_DIR, ROOT
-from tests.demo_server import free_port
+from kit.checkout import KIT_DIR
+from tests.example_app import DEVICES, copy_examples, running
 from webdis_progress import events_after
-
-DEVICES = ["core-1", "<img src=x onerror=alert(1)>", "edge-1"]
 
 
 @pytest.fixture
 def application(tmp_path, instance):
     """Start the example on a free port and return its address."""
-    shutil.copytree(ROOT / "docs/examples", tmp_path, dirs_exist_ok=True)
-    # A reader puts names of their own there; one of them is hostile.
-    program = tmp_path / "app.py"
-    before, devices, after = re.split(
-        r"^(    devices = .*)$", program.read_text(), flags=re.MULTILINE
-    )
-    assert "core-1" in devices
-    program.write_text(f"{before}    devices = {DEVICES!r}{after}")
-    shutil.copy(ROOT / "clients/javascript/src/progress.js", tmp_path / "static")
-    port = free_port()
+    copy_examples(tmp_path)
     entry = instance["redis"]
     password = quote((KIT_DIR / "secrets/redis_publisher").read_text().strip())
     scheme, options = "redis", ""
     if instance["tls"]:
         scheme, options = "rediss", f"?ssl_ca_certs={KIT_DIR / 'tls/ca.pem'}"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "flask", "--app", "app", "run", "--port", str(port)],
-        cwd=tmp_path,
-        env={
-            **os.environ,
-            "REDIS_URL": f"{scheme}://{entry['username']}:{password}@{entry['host']}:{entry['port']}{options}",
-            "WEBDIS_URL": instance["webdis"]["url"],
-            "SECRET_KEY": "of this test",
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    for line in process.stdout:
-        if "Running on" in line:
-            break
-    assert process.poll() is None
-    yield f"http://127.0.0.1:{port}"
-    process.terminate()
-    process.communicate(timeout=30)
+    address = f"{entry['username']}:{password}@{entry['host']}:{entry['port']}{options}"
+    environment = {"REDIS_URL": f"{scheme}://{address}", "WEBDIS_URL": instance["webdis"]["url"]}
+    with running(tmp_path, "app", **environment) as url:
+        yield url
 
 
 @pytest.fixture
@@ -84,8 +53,8 @@ def start(page):
 def expect_one_run(page):
     """Expect all messages of one run, once, in order, and each as text."""
     expected = ["Started", *(f"Reading {device}" for device in DEVICES), "Done"]
-    expect(page.locator("#messages li")).to_have_text(expected, timeout=30_000)
-    assert page.locator("#messages *:not(li)").count() == 0
+    expect(page.locator("#run p")).to_have_text(expected, timeout=30_000)
+    assert page.locator("#run *:not(p)").count() == 0
 
 
 def test_example_shows_what_its_function_says_in_each_tab_also_later(visitor):
@@ -110,7 +79,7 @@ def test_each_tab_has_the_run_that_it_started(visitor, publisher_redis):
         tab.reload()
         expect_one_run(tab)
         run = path.removeprefix("/runs/")
-        assert re.fullmatch(r"[0-9a-f]{32}", run)
+        assert re.fullmatch(r"[0-9a-f]{32}\.[\w-]+", run)
         found = context.request.get(f"{path}/events").json()["events"]
         assert found == events_after(publisher_redis, f"progress:{run}", 0)
 
@@ -119,7 +88,7 @@ def test_a_run_is_for_who_started_it(visitor):
     page = visitor().new_page()
     path = start(page)
     stranger = visitor().request
-    for address in (path, f"{path}/events", "/runs/nonsense", "/runs/nonsense/events"):
+    for address in (path, f"{path}/events", "/runs/nonsense", f"/runs/{'0' * 32}.x/events"):
         assert stranger.get(address).status == 404, address
     for after in ("-5", "x", "9" * 16, "9" * 5000, "²", ""):
         assert page.request.get(f"{path}/events", params={"after": after}).status == 400, after
@@ -127,3 +96,17 @@ def test_a_run_is_for_who_started_it(visitor):
 
 def test_a_strangers_page_does_not_press_the_button(visitor):
     assert visitor().request.post("/runs").status == 400
+
+
+def test_runs_that_are_started_at_the_same_time_are_all_their_users(visitor):
+    page = visitor().new_page()
+    page.goto("/")
+    statuses = page.evaluate(
+        """async () => {
+          const body = () => new FormData(document.querySelector("form"));
+          const start = () => fetch("/runs", { method: "POST", body: body() });
+          const started = await Promise.all([...Array(6)].map(start));
+          return Promise.all(started.map(async ({ url }) => (await fetch(url)).status));
+        }"""
+    )
+    assert statuses == [200] * 6

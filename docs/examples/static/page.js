@@ -1,16 +1,14 @@
-import { subscribe } from "./progress.js";
+import { subscribe } from "./webdis-progress/progress.js";
 
-const messages = document.getElementById("messages");
+const run = document.getElementById("run");
 
 subscribe({
-  url: messages.dataset.url,
-  channel: messages.dataset.channel,
-  replay: messages.dataset.events, // asked for what the page has missed
+  ...run.dataset, // url, channel, and replay, which is asked for what the page has missed
   onEvent: ({ text }) => {
-    if (!text) return; // an update of the numbers alone
-    const item = document.createElement("li");
-    item.textContent = text; // as text, never as HTML
-    messages.append(item);
+    if (!text) return; // an update of the numbers only
+    const line = document.createElement("p");
+    line.textContent = text; // as text, never as HTML
+    run.append(line);
   },
   onState: (state) => console.info(state),
   onError: (error) => console.warn(error.message),

@@ -1,0 +1,4 @@
+import "htmx.org";
+import { defineRunProgress } from "webdis-progress/element";
+
+defineRunProgress();

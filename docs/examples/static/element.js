@@ -1,0 +1,3 @@
+import { defineRunProgress } from "./webdis-progress/element.js";
+
+defineRunProgress();
