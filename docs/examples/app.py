@@ -69,6 +69,7 @@ def create_app(
     @app.get("/")
     def index() -> str:
         """Show the button."""
+        signer()  # the cookie has a user from here on: runs started at once share it
         return render_template(page)
 
     @app.post("/runs")
