@@ -11,6 +11,8 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from netmiko.channel import SSHChannel
+from netmiko.exceptions import ReadException
 from nornir.core import Nornir
 from nornir.core.configuration import Config, LoggingConfig, SSHConfig
 from nornir.core.inventory import Defaults, Groups, Host, Hosts, Inventory
@@ -86,6 +88,21 @@ class Limiter:
             turn = max(self._next, time.monotonic())
             self._next = turn + self._interval
         time.sleep(max(0.0, turn - time.monotonic()))
+
+
+class Channel(SSHChannel):
+    """Says at once that it was closed; Netmiko would go on reading until its time is up."""
+
+    def read_buffer(self) -> str:
+        """Return what there is to read.
+
+        Raises:
+            ReadException: There is nothing any more, and nothing will come.
+        """
+        closed = self.remote_conn is None or self.remote_conn.closed  # asked first: it may end now
+        if not (output := super().read_buffer()) and closed:
+            raise ReadException("closed")
+        return output
 
 
 @dataclass(frozen=True)
@@ -219,6 +236,8 @@ class Run:
                 "auth_timeout": CONNECT_SECONDS,
             },
         )
+        netmiko = host.connections["netmiko"].connection
+        netmiko.channel = Channel(netmiko.remote_conn, netmiko.encoding)
 
     def _close(self, host: Host) -> None:
         connection = host.data.pop("socket", None)
