@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flask import Blueprint, Flask
-from flask_bootstrap import Bootstrap5
 from flask_wtf import CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from demo_app import config, connections, lessons, replay, security
+from demo_app.lessons import catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,10 +41,10 @@ def create_app(overrides: Mapping[str, object] | None = None) -> Flask:
     config.load_secret_key(app.config)
     if app.config["BEHIND_PROXY"]:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_host=1, x_prefix=1)  # type: ignore[method-assign]  # as Flask documents
-    Bootstrap5(app)
     CSRFProtect(app)
     connections.init_app(app)
     security.init_app(app)
+    app.context_processor(catalogue.context)
     for blueprint in (*lessons.BLUEPRINTS, replay.blueprint):
         app.register_blueprint(blueprint)
     app.register_blueprint(

@@ -34,11 +34,13 @@ class OwnRun(NamedTuple):
     Args:
         token: Its token.
         endpoint: Of the page that shows it.
+        name: What it is, for people.
         started_at: When it was put into the queue.
     """
 
     token: str
     endpoint: str
+    name: str
     started_at: datetime
 
 
@@ -57,12 +59,13 @@ def own_channel() -> str:
     return channel_of(_session_token())
 
 
-def record_run(pipeline: Pipeline, endpoint: str) -> str:
+def record_run(pipeline: Pipeline, endpoint: str, name: str) -> str:
     """Return the token of a new run, which this session owns once ``pipeline`` is executed.
 
     Args:
         pipeline: Of the connection for jobs.
         endpoint: Of the page that shows the run.
+        name: What the run is, for people.
     """
     token = secrets.token_hex(TOKEN_BYTES)
     key = _runs_key()
@@ -70,7 +73,7 @@ def record_run(pipeline: Pipeline, endpoint: str) -> str:
         pipeline.zrem(key, *old)
     now = time.time()
     pipeline.zremrangebyscore(key, 0, now - EXPIRY_SECONDS)
-    pipeline.zadd(key, {f"{endpoint} {token}": now})
+    pipeline.zadd(key, {f"{endpoint} {token} {name}": now})
     pipeline.expire(key, EXPIRY_SECONDS)
     return token
 
@@ -83,14 +86,20 @@ def own_runs() -> list[OwnRun]:
     members = connections.jobs().zrange(_runs_key(), 0, -1, withscores=True)
     runs = []
     for member, started_at in reversed(cast("list[tuple[bytes, float]]", members)):
-        endpoint, token = member.decode().split()
-        runs.append(OwnRun(token, endpoint, datetime.fromtimestamp(started_at, UTC)))
+        endpoint, token, *name = member.decode().split(" ", 2)
+        runs.append(OwnRun(token, endpoint, "".join(name), datetime.fromtimestamp(started_at, UTC)))
     return runs
+
+
+def own_run(token: str) -> OwnRun | None:
+    """Return a run; nothing if this session does not own it."""
+    return next((run for run in own_runs() if run.token == token), None)
 
 
 def page_of(token: str) -> str | None:
     """Return the endpoint that shows a run; nothing if this session does not own it."""
-    return next((run.endpoint for run in own_runs() if run.token == token), None)
+    run = own_run(token)
+    return run.endpoint if run else None
 
 
 def may_replay(channel: str) -> bool:

@@ -43,7 +43,6 @@ def defaults() -> dict[str, object]:
         "HOST": "127.0.0.1",
         "QUEUE": "demo",
         "KIT_DIR": str(Path(__file__).parent.parent / ".kit"),
-        "BOOTSTRAP_SERVE_LOCAL": True,
         "MAX_CONTENT_LENGTH": 64 * 1024,  # its forms are small
         "SESSION_COOKIE_NAME": None,
         "SESSION_COOKIE_SAMESITE": "Lax",

@@ -49,7 +49,9 @@ def _error_page(error: HTTPException, title: str | None = None) -> Response:
     response = cast("Response", error.get_response())  # has its headers, such as Allow
     response.content_type = "text/html; charset=utf-8"
     response.set_data(
-        render_template("error.html", title=title or error.name, text=error.description)
+        render_template(
+            "error.html", code=error.code, title=title or error.name, text=error.description
+        )
     )
     return response
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from flask import abort, render_template
@@ -26,6 +27,7 @@ class Run:
         epoch: Of its channel.
         state: ``waiting``, ``running``, or how it ended: ``done``, ``failed``, ``cancelled``.
         percent: Of its steps; nothing while their number is not known.
+        changed_at: When it last said something; nothing while it waits.
     """
 
     token: str
@@ -33,6 +35,7 @@ class Run:
     epoch: str
     state: str
     percent: int | None
+    changed_at: datetime | None
 
     @property
     def channel(self) -> str:
@@ -50,13 +53,16 @@ def look_up(token: str, messages: int = MESSAGES_SHOWN) -> Run:
     channel = channels.channel_of(token)
     events = last_events(connections.publisher(), channel, messages)
     if not events:
-        return Run(token, [], "", "waiting", None)
+        return Run(token, [], "", "waiting", None, None)
     # A task that ends does not end the run.
     last = next((event for event in reversed(events) if "task" not in event), events[-1])
     state = last["kind"] if last["kind"] in TERMINAL and "task" not in last else "running"
     current, total = last["current"], last["total"]
     percent = min(100, 100 * current // total) if current is not None and total else None
-    return Run(token, events, last["epoch"], state, percent)
+    if "task" in last:
+        percent = None  # the task's
+    changed_at = datetime.fromisoformat(events[-1]["ts"])
+    return Run(token, events, last["epoch"], state, percent, changed_at)
 
 
 def own_runs(endpoint: str) -> list[tuple[channels.OwnRun, Run]]:
@@ -67,6 +73,12 @@ def own_runs(endpoint: str) -> list[tuple[channels.OwnRun, Run]]:
     """
     own = [run for run in channels.own_runs() if run.endpoint == endpoint]
     return [(run, look_up(run.token, messages=1)) for run in own[:RUNS_LISTED]]
+
+
+def last_runs() -> dict[str, tuple[channels.OwnRun, Run]]:
+    """Return the last run of this session of each page, by the page's endpoint."""
+    newest = {run.endpoint: run for run in reversed(channels.own_runs())}
+    return {endpoint: (run, look_up(run.token, messages=1)) for endpoint, run in newest.items()}
 
 
 def render(token: str, endpoint: str, template: str, **context: object) -> str:
@@ -83,4 +95,4 @@ def render(token: str, endpoint: str, template: str, **context: object) -> str:
     run = look_up(token)
     if run.state == "waiting" and queue.find(token) is None:
         abort(404, "This run was too long ago: nothing is known of it any more.")
-    return render_template(template, run=run, **context)
+    return render_template(template, run=run, own=channels.own_run(token), **context)

@@ -36,13 +36,19 @@ def current() -> Queue:
 
 
 def enqueue(
-    work: Callable[..., object], endpoint: str, *, timeout_seconds: int, **options: object
+    work: Callable[..., object],
+    endpoint: str,
+    name: str,
+    *,
+    timeout_seconds: int,
+    **options: object,
 ) -> str:
     """Put a new run into the queue and return its token; the session owns it from then on.
 
     Args:
         work: A function of `demo_app.jobs.tasks` that takes the token and ``options``.
         endpoint: Of the page that shows the run.
+        name: What the run is, for people.
         timeout_seconds: After which the work is stopped and has failed.
         options: What JSON can carry.
 
@@ -55,7 +61,7 @@ def enqueue(
     # One transaction: neither a run that nobody owns, nor a link to one that never was.
     with waiting.connection.pipeline() as pipeline:
         pipeline.multi()
-        token = channels.record_run(pipeline, endpoint)
+        token = channels.record_run(pipeline, endpoint, name)
         waiting.enqueue(
             work,
             token,

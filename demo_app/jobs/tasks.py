@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 BROKEN = "It failed because of an error in its program. The log has the details."
 LOST = "It failed because its worker was stopped. Start it again."
+# Of the start page's run.
+SAMPLE_STEPS = {"core-1": 14, "edge-1": 12, "edge-2": 10}
 UNREPORTED = "Redis was away for too long: how it ended is not known. The log has what there is."
 
 
@@ -74,6 +76,27 @@ def count(progress: Progress, steps: int, ending: str) -> None:
             progress.message("This step takes longer than the job may.")
             time.sleep(3600)
         time.sleep(pause_seconds)
+
+
+@_reported
+def sample(progress: Progress) -> None:
+    """Take the steps of three devices in turn, for the start page; it makes way for other jobs."""
+    pause_seconds = float(current_app.config["JOB_STEP_SECONDS"])
+    bars = {name: progress.task(name, steps) for name, steps in SAMPLE_STEPS.items()}
+    turns = [
+        name
+        for step in range(max(SAMPLE_STEPS.values()))
+        for name, steps in SAMPLE_STEPS.items()
+        if step < steps
+    ]
+    for name in progress.track(turns, lambda name: f"Reading {name}", per_second=2):
+        if queue.current().count:
+            progress.done("Ended early, as another job waits")
+            return
+        time.sleep(pause_seconds)
+        bars[name].advance()
+        if bars[name].current == bars[name].total:
+            bars[name].done("Read")
 
 
 @_reported

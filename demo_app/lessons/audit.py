@@ -38,7 +38,8 @@ def start() -> Response:
     """Put an audit into the queue; it takes nothing from the request."""
     if not current_app.config["INSTANCE"]["firewall"]:
         abort(409, NO_FIREWALL)
-    token = queue.enqueue(tasks.audit, PAGE, timeout_seconds=TIMEOUT_SECONDS)
+    name = f"Audit of {current_app.config['INSTANCE']['address']}"
+    token = queue.enqueue(tasks.audit, PAGE, name, timeout_seconds=TIMEOUT_SECONDS)
     return redirect(url_for(".show", token=token), 303)
 
 

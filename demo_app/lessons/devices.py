@@ -36,6 +36,9 @@ JOBS = {
     "backup": "Back up: running configurations into git, where they have changed",
     "preview": "Change: first what would be changed, then, once you confirm, the change",
 }
+# Of runs, before the devices' names.
+NAMES = {"check": "Check", "backup": "Back up", "preview": "Preview for", "apply": "Change"}
+NAMED = 3  # more are counted
 COLUMNS = ("device", "state", "text", "seconds", "attempts", "slow")
 
 
@@ -75,6 +78,7 @@ def _start(job: str, change: str, names: list[str], kept: list[dict[str, Any]]) 
     token = queue.enqueue(
         tasks.devices,
         PAGE,
+        f"{NAMES[job]} {', '.join(names) if len(names) <= NAMED else f'{len(names)} devices'}",
         timeout_seconds=current_app.config["DEVICES_TIMEOUT_SECONDS"],
         job=job,
         names=names,

@@ -39,6 +39,7 @@ def start() -> Response:
     token = queue.enqueue(
         tasks.count,
         PAGE,
+        f"A job that {ENDINGS[ending]}",
         timeout_seconds=TIMEOUT_SHOWN_SECONDS if ending == "timeout" else seconds,
         steps=current_app.config["JOB_STEPS"],
         ending=ending,

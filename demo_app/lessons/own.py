@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template, url_for
+from flask import Blueprint
 
 from demo_app import channels
-from demo_app.lessons.shared import function_page, run_function
+from demo_app.lessons.shared import finished_page, function_page
 
 blueprint = Blueprint("own", __name__, url_prefix="/own")
 
@@ -19,5 +19,4 @@ def show() -> str:
 @blueprint.post("/")
 def run() -> str:
     """Do the slow work for this session only."""
-    run_function(channels.own_channel())
-    return render_template("finished.html", again=url_for(".show"))
+    return finished_page(channels.own_channel())

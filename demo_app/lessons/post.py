@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from flask import Blueprint, render_template, url_for
+from flask import Blueprint, render_template
 
 from demo_app import connections
 from demo_app.lessons.shared import STEPS, slow_request
@@ -27,4 +27,4 @@ def run() -> str:
         for step in STEPS:
             connections.publisher().publish(CHANNEL, step)
             time.sleep(pause_seconds)
-    return render_template("finished.html", again=url_for(".show"))
+    return render_template("post_finished.html")

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from flask import Blueprint, current_app, render_template, url_for
+from flask import Blueprint, current_app, render_template
 from werkzeug.exceptions import ServiceUnavailable
 
 from demo_app import channels, connections
@@ -38,8 +38,7 @@ def show() -> str:
 @blueprint.post("/")
 def run() -> str:
     """Do the slow work within the request, and tell the page about each step."""
-    run_function(channels.SHARED_CHANNEL)
-    return render_template("finished.html", again=url_for(".show"))
+    return finished_page(channels.SHARED_CHANNEL)
 
 
 def function_page(channel: str) -> str:
@@ -50,6 +49,13 @@ def function_page(channel: str) -> str:
         shared=channel == channels.SHARED_CHANNEL,
         start=position(connections.publisher(), channel),
     )
+
+
+def finished_page(channel: str) -> str:
+    """Do the slow work; return the page that shows what it has said."""
+    start = position(connections.publisher(), channel)
+    run_function(channel)
+    return render_template("finished.html", channel=channel, start=start)
 
 
 def run_function(channel: str) -> None:

@@ -58,7 +58,7 @@ cancel?.addEventListener("submit", requestCancel);
 progress.addEventListener("run-change", () => showTitle(progress.run));
 progress.addEventListener("run-end", () => {
   removeCancel();
-  const drawn = result.childElementCount > 0; // by the server
+  const drawn = result.querySelector("table") !== null; // by the server
   if (progress.run.state === "done" && progress.dataset.result && !drawn) void loadResult();
 });
 defineRunProgress();

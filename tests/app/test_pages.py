@@ -11,7 +11,7 @@ from demo_app.lessons.shared import STEPS
 from webdis_progress import Progress, events_after
 
 LESSONS = ("post", "shared", "own", "job", "audit", "devices")
-POSTS = {f"/{lesson}/" for lesson in LESSONS} | {"/job/<token>/cancel"}
+POSTS = {f"/{lesson}/" for lesson in LESSONS} | {"/", "/job/<token>/cancel"}
 POSTS |= {f"/devices/<token>/{action}" for action in ("retry", "confirm")}
 
 
@@ -208,7 +208,7 @@ def test_redis_away_is_a_page_with_one_sentence(app):
     [
         ("/job/x/cancel", "GET", {"POST", "OPTIONS"}),
         ("/progress/progress:666/events", "DELETE", {"GET", "HEAD", "OPTIONS"}),
-        ("/", "PUT", {"GET", "HEAD", "OPTIONS"}),
+        ("/", "PUT", {"GET", "HEAD", "OPTIONS", "POST"}),
     ],
 )
 def test_a_wrong_method_is_answered_by_those_that_are_allowed(client, path, method, allowed):

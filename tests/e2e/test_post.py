@@ -16,8 +16,8 @@ def test_the_steps_come_while_the_function_runs(page):
     tab = page.context.new_page()
     tab.goto("/post/")
     tab.get_by_role("button", name="Run").click(no_wait_after=True)
-    expect(page.locator("#messages .alert")).to_have_text([STEPS[0]])
-    expect(page.locator("#messages .alert")).to_have_text(list(STEPS))
+    expect(page.locator("#messages li")).to_have_text([STEPS[0]])
+    expect(page.locator("#messages li")).to_have_text(list(STEPS))
     expect(tab.locator("h1")).to_have_text("The function has finished")
 
 
@@ -26,7 +26,7 @@ def test_what_is_published_while_nobody_listens_is_lost(page, publisher_redis):
     page.goto("/post/")
     expect(page.locator("#state")).to_have_text("connected")
     publisher_redis.publish(CHANNEL, HOSTILE)
-    expect(page.locator("#messages .alert")).to_have_text([HOSTILE])
+    expect(page.locator("#messages li")).to_have_text([HOSTILE])
     page.reload()
     expect(page.locator("#state")).to_have_text("connected")
-    expect(page.locator("#messages .alert")).to_have_count(0)
+    expect(page.locator("#messages li")).to_have_count(0)

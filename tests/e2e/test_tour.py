@@ -33,7 +33,7 @@ def tour(page):
         tab.goto(path)
         tab.get_by_role("button", name="Run").click()
         expect(tab.locator("h1")).to_have_text("The function has finished")
-        expect(page.locator("#messages :is(.text, .alert)")).to_have_text(list(STEPS))
+        expect(page.locator("#messages li")).to_have_count(len(STEPS))
         tab.close()
         yield name
     page.get_by_role("button", name="Run").click()
@@ -70,7 +70,6 @@ def test_each_page_is_accessible_and_fits(visitor, results, scheme):
     for name in tour(page):
         found = Axe().run(page)
         assert found.violations_count == 0, f"{name}: {found.generate_report()}"
-        assert page.locator("html").get_attribute("data-bs-theme") == scheme
         picture = page.screenshot(path=results / f"{name}-{scheme}.png")
         assert len(picture) <= MOST_PICTURE_BYTES, name
         page.set_viewport_size(PHONE)
@@ -83,9 +82,9 @@ def test_each_page_is_accessible_and_fits(visitor, results, scheme):
 def test_the_theme_follows_the_system(page):
     page.emulate_media(color_scheme="light")
     page.goto("/")
-    expect(page.locator("html")).to_have_attribute("data-bs-theme", "light")
+    expect(page.locator("body")).to_have_css("background-color", "rgb(250, 248, 244)")
     page.emulate_media(color_scheme="dark")
-    expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
+    expect(page.locator("body")).to_have_css("background-color", "rgb(20, 21, 26)")
 
 
 def test_a_screen_reader_is_not_flooded(page, publisher_redis):

@@ -40,6 +40,7 @@ export const words = {
   took: "took",
   ended: "ended at",
   left: "left",
+  soFar: "so far",
   about: "about",
   connection: {
     connecting: "connecting",
@@ -48,6 +49,7 @@ export const words = {
     disconnected: "disconnected, trying again",
     finished: "closed, nothing more will come",
     refused: "closed, this page may not listen any more: load it again",
+    paused: "paused, what is said meanwhile is asked for later",
   },
 };
 
@@ -120,7 +122,8 @@ let sheet;
 /**
  * The element. Attributes: `url`, `channel`, `replay`, `after` and `epoch` as the options of
  * `subscribe` (without `after`: the state of all bars and the last messages), `label` for
- * people, `messages-only` without bars. It sets `state`, the run's.
+ * people, `messages-only` without bars, `tasks` keeps room for tasks from the beginning, so that
+ * nothing moves when they come. It sets `state`, the run's.
  *
  * Events, which bubble: `run-event` for each event of the channel (`detail`: the event),
  * `run-change` when what is shown has changed, and `run-end` once (`detail`: the run).
@@ -158,7 +161,7 @@ export class RunProgress extends (globalThis.HTMLElement ?? /** @type {any} */ (
   #counts = make("p", { class: "counts" });
   #list = make("ul", { part: "tasks", tabindex: "0", "aria-label": words.tasks });
   #more = make("p", { class: "muted" });
-  #tasks = make("div", { hidden: "" }, this.#counts, this.#list, this.#more);
+  #tasks = make("div", { hidden: "", class: "tasks" }, this.#counts, this.#list, this.#more);
   /** @type {Map<Bar, HTMLElement>} */
   #taskRows = new Map();
 
@@ -193,10 +196,12 @@ export class RunProgress extends (globalThis.HTMLElement ?? /** @type {any} */ (
       make(
         "div",
         { class: "run" },
-        make("p", { class: "line" }, this.#status, this.#text, this.#percent),
+        make("p", { class: "line" }, this.#status, this.#percent),
         this.#bar,
+        make("p", {}, this.#text),
       ),
-      make("p", { class: "line muted" }, this.#connection, this.#steps, this.#eta),
+      make("p", { class: "line muted pace" }, this.#steps, this.#eta),
+      make("p", { class: "muted" }, this.#connection),
       make("slot", { name: "actions" }),
       this.#tasks,
       make("slot", { name: "result" }),
@@ -230,6 +235,19 @@ export class RunProgress extends (globalThis.HTMLElement ?? /** @type {any} */ (
   disconnectedCallback() {
     this.#subscription?.abort();
     this.#subscription = undefined;
+  }
+
+  /** Stop listening, until `resume`. */
+  pause() {
+    if (this.run.ended) return;
+    this.disconnectedCallback();
+    this.run.connection = "paused";
+    this.#render();
+  }
+
+  /** Listen again, and ask for what was said meanwhile. */
+  resume() {
+    this.#update();
   }
 
   attributeChangedCallback() {
@@ -298,7 +316,9 @@ export class RunProgress extends (globalThis.HTMLElement ?? /** @type {any} */ (
     say(this.#connection, words.connection[run.connection]);
     this.#connection.dataset.state = run.connection;
     say(this.#steps, current === null || !total ? "" : `${current} ${words.of} ${total}`);
-    let time = secondsLeft === null ? "" : `${words.about} ${duration(secondsLeft)} ${words.left}`;
+    let time = "";
+    if (startedAt && !ended) time = `${duration((Date.now() - startedAt) / 1000)} ${words.soFar}`;
+    if (secondsLeft !== null) time += `, ${words.about} ${duration(secondsLeft)} ${words.left}`;
     if (ended && startedAt && changedAt)
       time = `${words.took} ${duration((changedAt - startedAt) / 1000)}, ${words.ended} ${localTime(changedAt)}`;
     say(this.#eta, time);
@@ -310,8 +330,8 @@ export class RunProgress extends (globalThis.HTMLElement ?? /** @type {any} */ (
       this.#ended = true;
       this.#dispatch("run-end", run);
     }
-    // The time that is left goes on although nobody says anything.
-    if (secondsLeft !== null && this.#subscription)
+    // Time goes on although nobody says anything.
+    if (time && !ended && this.#subscription)
       this.#rendering = setTimeout(() => this.#render(), 1000);
   }
 

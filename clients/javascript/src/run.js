@@ -135,7 +135,7 @@ export class Run extends Bar {
   epoch;
   /** Somebody has asked the work to stop. */
   cancelRequested = false;
-  /** How well the page hears the run. @type {ConnectionState} */
+  /** How well the page hears the run. @type {ConnectionState|"paused"} */
   connection = "connecting";
   /** Why `replay` failed last. @type {Error|undefined} */
   error;
