@@ -37,7 +37,13 @@ JOBS = {
     "preview": "Change: first what would be changed, then, once you confirm, the change",
 }
 # Of runs, before the devices' names.
-NAMES = {"check": "Check", "backup": "Back up", "preview": "Preview for", "apply": "Change"}
+NAMES = {
+    "check": "Check",
+    "playbook": "Check by Ansible",
+    "backup": "Back up",
+    "preview": "Preview for",
+    "apply": "Change",
+}
 NAMED = 3  # more are counted
 COLUMNS = ("device", "state", "text", "seconds", "attempts", "slow")
 

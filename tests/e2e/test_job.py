@@ -293,6 +293,8 @@ def test_a_result_that_does_not_come_is_said(page):
         "The result could not be loaded. Load the page again."
     )
     page.reload()
+    expect(page.get_by_role("table")).to_be_hidden()
+    page.get_by_text("ports as it should be").click()
     expect(page.get_by_role("table")).to_be_visible()
 
 
