@@ -118,7 +118,10 @@ LANES = [
         instance="examples",
         up=True,
         environment={"PROVIDER": "local"},
-        layers=[Layer("examples", pytest("tests/examples"))],
+        layers=[
+            Layer("examples", pytest("tests/examples")),
+            Layer("Firefox and WebKit", pytest("tests/browsers")),
+        ],
     ),
     Lane(
         "scenario",

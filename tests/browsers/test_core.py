@@ -1,0 +1,139 @@
+"""What pages do most, in Firefox and WebKit: run, reload, back, forward, reconnect, two tabs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import pytest
+
+from demo_app.lessons.shared import STEPS
+from kit.checkout import KIT_DIR
+from kit.system import ensure_packages
+from tests.browsers.drivers import LostError, firefox, webkit
+from tests.demo_server import eventually
+
+pytestmark = pytest.mark.timeout(600)
+BROWSERS = {
+    "Firefox": (firefox, ["firefox-esr"]),
+    "WebKit": (webkit, ["webkit2gtk-driver", "xauth", "xvfb"]),
+}
+PRESS = "[...document.querySelectorAll('button')].find((b) => b.innerText.trim() === {}).click()"
+SHOWN = "document.querySelector('run-progress').shadowRoot.getElementById({}).innerText"
+NOTE_STATES = """(() => {
+  const state = document.querySelector("run-progress").shadowRoot.getElementById("state");
+  window.states = [];
+  const note = () => states.push(state.dataset.state);
+  new MutationObserver(note).observe(state, { attributes: true });
+  return true;
+})()"""
+TEXTS = (
+    "[...document.querySelector('run-progress').shadowRoot"
+    ".querySelectorAll('#messages .text')].map((e) => e.textContent)"
+)
+
+
+@pytest.fixture(scope="module", params=BROWSERS)
+def browser(request, tmp_path_factory):
+    run, packages = BROWSERS[request.param]
+    ensure_packages(packages)
+    with run(tmp_path_factory.mktemp("browser")) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def demo(start_demo):
+    return start_demo(DEMO_PAUSE_SECONDS=0.5, DEMO_JOB_STEPS=60, DEMO_JOB_STEP_SECONDS=0.1)
+
+
+@pytest.fixture
+def new_tab(browser):
+    tabs = []
+
+    def new():
+        tabs.append(browser.tab())
+        return tabs[-1]
+
+    yield new
+    for tab in tabs:
+        tab.close()
+
+
+@pytest.fixture
+def tab(new_tab):
+    return new_tab()
+
+
+def asked(tab, expression):
+    """Return what an expression gives, or None where the page is not there yet."""
+    try:
+        return tab.evaluate(expression)
+    except LostError:
+        return None
+
+
+def see(tab, identifier, *texts):
+    """Wait until the element shows one of the texts."""
+    shown = SHOWN.format(json.dumps(identifier))
+    eventually(
+        lambda: asked(tab, shown) in texts,
+        f"#{identifier} is not {texts} but {asked(tab, shown)}",
+        90,
+    )
+
+
+def press(tab, name):
+    """Press a button once it is there."""
+    pressed = f"({PRESS.format(json.dumps(name))}, true)"
+    eventually(lambda: asked(tab, pressed), f"there is no button {name}")
+
+
+def start(tab, demo):
+    """Start a job, and return its address."""
+    tab.open(f"{demo.url}/job/")
+    press(tab, "Start")
+    see(tab, "status", "running")
+    return tab.evaluate("location.pathname")
+
+
+def test_a_job_is_shown_to_its_end_and_after_reload_back_and_forward(tab, demo):
+    path = start(tab, demo)
+    see(tab, "state", "connected")
+    tab.reload()
+    see(tab, "state", "connected")
+    tab.go(-1)
+    eventually(lambda: asked(tab, "location.pathname") == "/job/", "it does not go back")
+    tab.go(1)
+    eventually(lambda: asked(tab, "location.pathname") == path, "it does not go forward")
+    see(tab, "status", "done")
+    see(tab, "percent", "100 %")
+    texts = tab.evaluate(TEXTS)
+    assert [text for text in texts if text in {"Started", "Done"}] == ["Started", "Done"]
+    tab.reload()
+    see(tab, "status", "done")
+    assert tab.evaluate(TEXTS) == texts
+
+
+def test_a_page_that_loses_webdis_comes_back_by_itself(tab, demo):
+    start(tab, demo)
+    see(tab, "state", "connected")
+    tab.evaluate(NOTE_STATES)
+    file = KIT_DIR / "local/webdis.pid"
+    killed = int(file.read_text())
+    os.kill(killed, signal.SIGKILL)
+    eventually(lambda: int(file.read_text()) != killed, "Webdis is not started again")
+    eventually(lambda: "connected" in tab.evaluate("states"), "it does not connect again")
+    states = tab.evaluate("states")
+    assert "disconnected" in states[: states.index("connected")]
+    see(tab, "status", "done")
+    see(tab, "percent", "100 %")
+
+
+def test_two_tabs_show_the_same(new_tab, demo):
+    tabs = [new_tab() for _ in range(2)]
+    for tab in tabs:
+        tab.open(f"{demo.url}/shared/")
+        see(tab, "state", "connected")
+    press(tabs[1], "Run")
+    eventually(lambda: tabs[0].evaluate(TEXTS) == list(STEPS), "not all is shown", 60)
