@@ -89,6 +89,13 @@ def press(tab, name):
     eventually(lambda: asked(tab, pressed), f"there is no button {name}")
 
 
+def reload(tab):
+    """Reload, and wait until it is the new page that answers."""
+    tab.evaluate("(window.old = true)")
+    tab.reload()
+    eventually(lambda: asked(tab, "!window.old && document.readyState") == "complete", "no page")
+
+
 def start(tab, demo):
     """Start a job, and return its address."""
     tab.open(f"{demo.url}/job/")
@@ -100,7 +107,7 @@ def start(tab, demo):
 def test_a_job_is_shown_to_its_end_and_after_reload_back_and_forward(tab, demo):
     path = start(tab, demo)
     see(tab, "state", "connected")
-    tab.reload()
+    reload(tab)
     see(tab, "state", "connected")
     tab.go(-1)
     eventually(lambda: asked(tab, "location.pathname") == "/job/", "it does not go back")
@@ -110,7 +117,7 @@ def test_a_job_is_shown_to_its_end_and_after_reload_back_and_forward(tab, demo):
     see(tab, "percent", "100 %")
     texts = tab.evaluate(TEXTS)
     assert [text for text in texts if text in {"Started", "Done"}] == ["Started", "Done"]
-    tab.reload()
+    reload(tab)
     see(tab, "status", "done")
     assert tab.evaluate(TEXTS) == texts
 
