@@ -145,8 +145,8 @@ audit: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## look up known vulner
 screenshots: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## take the pictures of the lessons again
 	@tests/install.sh
 	@$(KIT) ensure
-	@.venv/bin/python -m pytest tests/e2e/test_tour.py -k accessible
-	cp test-results/lesson-*-light.png test-results/lesson-*-dark.png docs/images/
+	@.venv/bin/python -m pytest tests/e2e/test_tour.py -k 'accessible or moving'
+	cp test-results/lesson-*-light.png test-results/lesson-*-dark.png test-results/start.webp docs/images/
 
 diagrams: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## draw the diagrams of docs/ again
 	@tests/install.sh

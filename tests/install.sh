@@ -1,6 +1,7 @@
 #!/bin/sh
 # Install what the tests need from the system: the distribution's Chromium, and
-# certutil, which tells it to trust the instance's CA; libfaketime, which sets clocks.
+# certutil, which tells it to trust the instance's CA; libfaketime, which sets clocks; the font
+# of the pictures, so that they are the same wherever they are made.
 set -eu
 cd "$(dirname "$0")/.."
 .venv/bin/python - <<'PYTHON'
@@ -10,7 +11,7 @@ from kit.errors import KitError
 from kit.system import ensure_packages
 
 try:
-    ensure_packages(["chromium", "libfaketime", "libnss3-tools"])
+    ensure_packages(["chromium", "fonts-inter", "libfaketime", "libnss3-tools"])
 except KitError as error:
     sys.exit(f"Error: {error}")
 PYTHON

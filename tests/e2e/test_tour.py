@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import re
 import time
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from playwright.sync_api import expect
 
 from demo_app.lessons.shared import STEPS
 from webdis_progress import Progress
 
 MOST_PICTURE_BYTES = 100 * 1024
+MOST_MOVING_BYTES = 1024 * 1024
 ANNOUNCEMENT_SECONDS = 4  # a message takes about that long to be read aloud
 LAPTOP = {"width": 960, "height": 600}
 PHONE = {"width": 360, "height": 740}
@@ -77,6 +81,42 @@ def test_each_page_is_accessible_and_fits(visitor, results, scheme):
         assert width <= PHONE["width"], f"{name} is {width} px wide on a phone"
         page.screenshot(path=results / f"{name}-{scheme}-phone.png")
         page.set_viewport_size(LAPTOP)
+
+
+def test_the_start_page_as_a_moving_picture(visitor, results):
+    """Leave what README.md begins with: a run, the plug pulled, and nothing lost."""
+    page = visitor(color_scheme="light", viewport={"width": 1120, "height": 700}).new_page()
+    page.goto("/")
+    live = page.locator("#live")
+    expect(page.locator("#numbers li")).not_to_have_count(0)
+    frames, times, plugged = [], [], True
+    start = time.monotonic()
+    while page.locator("#sample").get_attribute("state") != "done":
+        count = page.locator("#numbers li").count()
+        if plugged and 15 <= count < 25:
+            page.get_by_role("button", name="Disconnect this page").click()
+            plugged, unplugged_at = False, time.monotonic()
+        elif not plugged and time.monotonic() > unplugged_at + 1.2:
+            page.get_by_role("button", name="Connect it again").click()
+            unplugged_at = float("inf")
+        times.append(time.monotonic() - start)
+        frames.append(Image.open(io.BytesIO(live.screenshot())).convert("RGB"))
+        assert times[-1] < 60
+    expect(page.get_by_role("button", name="Disconnect this page")).to_be_hidden()
+    page.wait_for_timeout(300)  # the bar is drawn to its end within 200 ms
+    frames.append(Image.open(io.BytesIO(live.screenshot())).convert("RGB"))
+    durations = [round(1000 * (after - at)) for at, after in itertools.pairwise(times)]
+    assert page.locator("#numbers [data-way=asked]").count() > 3
+    picture = results / "start.webp"
+    frames[0].save(
+        picture,
+        save_all=True,
+        append_images=frames[1:],
+        duration=[*durations, 200, 4000],
+        loop=0,
+        quality=60,
+    )
+    assert picture.stat().st_size <= MOST_MOVING_BYTES
 
 
 def test_the_theme_follows_the_system(page):

@@ -67,7 +67,7 @@ ol { height: var(--run-progress-log-height, 16rem); }
 .counts { margin-bottom: .3rem; font-weight: 600; min-height: 1.5em; }
 ul li {
   display: grid; gap: 0 .8rem; align-items: center; padding: .25rem 0;
-  grid-template-columns: minmax(6rem, 12rem) 5rem minmax(5rem, 1fr) 3.5rem minmax(0, 2fr);
+  grid-template-columns: minmax(5rem, 8rem) 5rem minmax(5rem, 1fr) 3.5rem minmax(3rem, 2fr);
 }
 ul li > * { min-width: 0; overflow-wrap: anywhere; }
 ul .bar { height: .5rem; }
