@@ -26,6 +26,7 @@ NUMBERS: dict[str, tuple[float, float, float]] = {
     "JOB_TIMEOUT_SECONDS": (120, 1, 3600),
     "DEVICES_WORKERS": (8, 1, 64),
     "DEVICES_LOGINS_PER_SECOND": (20.0, 0.1, 1000.0),
+    "DEVICES_CONNECT_SECONDS": (8.0, 1.0, 120.0),
     "DEVICES_TIMEOUT_SECONDS": (600, 1, 86_400),
     "AUDIT_PORT_SECONDS": (2.0, 0.1, 30.0),
 }

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from demo_app import connections
 from demo_app.devices.redact import redact
-from demo_app.devices.runner import CONNECT_SECONDS, Row
+from demo_app.devices.runner import Row
 from webdis_progress import TERMINAL, events_after, replay
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 PLAYBOOK = Path(__file__).with_suffix(".yml")
 POLL_SECONDS = 0.2
+STOP_SECONDS = 10.0
 # Of ansible-playbook: all went well, a host has failed, a host could not be reached, Ctrl-C.
 KNOWN_EXIT_CODES = (0, 2, 4, 99)
 CANCELLED = "cancelled while it was visited"
@@ -107,7 +108,7 @@ class Playbook:
                 "defaults": {
                     "home": str(folder),
                     "forks": str(self._config["DEVICES_WORKERS"]),
-                    "timeout": f"{CONNECT_SECONDS:.0f}",
+                    "timeout": f"{self._config['DEVICES_CONNECT_SECONDS']:.0f}",
                     "callbacks_enabled": "webdis_kit.server.progress",
                 },
                 "ssh_connection": {"ssh_args": ssh, "usetty": "false"},
@@ -146,7 +147,7 @@ class Playbook:
                     if self._cancelled.is_set():
                         process.send_signal(signal.SIGINT)
                         break
-                return process.wait(CONNECT_SECONDS)
+                return process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 return 99
             finally:

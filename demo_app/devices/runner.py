@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from demo_app.devices.inventory import Device
     from demo_app.devices.jobs import Outcome
 
-CONNECT_SECONDS = 8.0
 ATTEMPTS = 2
 # What takes longer is named, though it succeeds.
 SLOW_SECONDS = 3.0
@@ -113,12 +112,14 @@ class Settings:
         login: Arguments of Netmiko's ``ConnectHandler``.
         workers: How many devices at a time.
         logins_per_second: How many logins may begin in a second, over all devices.
+        connect_seconds: How long each step of a login may take.
         device_type: Netmiko's.
     """
 
     login: dict[str, Any]
     workers: int = 8
     logins_per_second: float = 20.0
+    connect_seconds: float = 8.0
     device_type: str = "cisco_ios"  # FRRouting's vtysh speaks like it
 
 
@@ -219,7 +220,8 @@ class Run:
     def _open(self, task: Task) -> None:
         self._limiter.wait()
         host = task.host
-        connection = socket.create_connection((host.hostname, host.port), CONNECT_SECONDS)
+        seconds = self._settings.connect_seconds
+        connection = socket.create_connection((host.hostname, host.port), seconds)
         with self._lock:
             self._sockets.add(connection)
             if self._cancelled.is_set():
@@ -231,13 +233,21 @@ class Run:
             extras={
                 **self._settings.login,
                 "sock": connection,
-                "conn_timeout": CONNECT_SECONDS,
-                "banner_timeout": CONNECT_SECONDS,
-                "auth_timeout": CONNECT_SECONDS,
+                "conn_timeout": seconds,
+                "banner_timeout": seconds,
+                "auth_timeout": seconds,
+                "auto_connect": False,
             },
         )
         netmiko = host.connections["netmiko"].connection
-        netmiko.channel = Channel(netmiko.remote_conn, netmiko.encoding)
+        establish = netmiko.establish_connection
+
+        def establish_connection(*arguments: Any, **options: Any) -> None:  # noqa: ANN401  # Netmiko's
+            establish(*arguments, **options)
+            netmiko.channel = Channel(netmiko.remote_conn, netmiko.encoding)
+
+        netmiko.establish_connection = establish_connection
+        netmiko._open()  # noqa: SLF001  # what it does by itself with auto_connect
 
     def _close(self, host: Host) -> None:
         connection = host.data.pop("socket", None)
@@ -246,7 +256,8 @@ class Run:
         if "netmiko" in host.connections:
             # It would say good-bye, and wait for an answer: a device that hangs gives none.
             netmiko = host.connections.pop("netmiko").connection
-            netmiko.remote_conn_pre.close()
+            if client := getattr(netmiko, "remote_conn_pre", None):
+                client.close()
         with self._lock:
             self._sockets.discard(connection)
         connection.close()

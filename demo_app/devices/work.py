@@ -61,6 +61,7 @@ def visit(  # noqa: PLR0913  # a run is all of these
         login=inventory.login(config),
         workers=int(config["DEVICES_WORKERS"]),
         logins_per_second=float(config["DEVICES_LOGINS_PER_SECOND"]),
+        connect_seconds=float(config["DEVICES_CONNECT_SECONDS"]),
     )
     devices = [known[name] for name in names]
     if job == "playbook":

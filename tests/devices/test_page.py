@@ -16,7 +16,7 @@ PICTURES = ROOT / "test-results"
 
 @pytest.fixture(scope="module")
 def demo(start_demo):
-    return start_demo()
+    return start_demo(DEMO_DEVICES_CONNECT_SECONDS=4)
 
 
 @pytest.fixture
