@@ -167,12 +167,11 @@ def _progress_command(port: int, password: str) -> bytes:
         progress = Progress(connection, CHANNEL.decode(), total=10)
         progress.started()
         progress.update(3, TEXT)
-    # EVALSHA, digest, 2, two keys, then: writer, its count of messages, the message
+    # EVALSHA, digest, 2, two keys, channel, writer, its count of messages, the message
     words = sent[-1].split(b"\r\n")[2::2]
-    counted, found = re.subn(rb"^(\w+) 2 ", rb"\1 " + COUNT + b" ", words[-1])
-    if found != 1:
+    if words[7] != b"2":
         raise RuntimeError(f"Progress sends something else than this knows: {words}")
-    return _resp(*words[:-1], counted)
+    return _resp(*words[:7], COUNT, *words[8:])
 
 
 # -- the limit and the kit ---------------------------------------------------------

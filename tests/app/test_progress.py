@@ -446,6 +446,14 @@ def test_a_connection_that_decodes_will_do(instance, channel):
         assert position(connection, channel).epoch == all_events(connection, channel)[0]["epoch"]
 
 
+def test_a_batch_of_more_than_waits_for_an_absent_redis_loses_nothing(publisher_redis, channel):
+    count = 1500
+    with Progress(publisher_redis, channel) as progress, progress.batch():
+        for number in range(count):
+            progress.message(str(number))
+    assert texts(publisher_redis, channel) == ["Started", *map(str, range(count)), "Done"]
+
+
 def test_tasks_have_bars_and_ends_of_their_own(publisher_redis, channel):
     def work(progress):
         with progress.task("core-2", label="Core 2") as task:

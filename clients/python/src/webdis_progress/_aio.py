@@ -16,8 +16,8 @@ from redis.exceptions import NoScriptError
 from webdis_progress._bar import Bar, Content, Sent, TaskBar
 from webdis_progress._errors import CancelledError
 from webdis_progress._outbox import Call
-from webdis_progress._run import PATIENCE_SECONDS, SHA, RunBar
-from webdis_progress._scripts import PUBLISH, REQUEST_CANCEL
+from webdis_progress._run import PATIENCE_SECONDS, RunBar
+from webdis_progress._scripts import REQUEST_CANCEL
 from webdis_progress._wire import own_connection
 
 if TYPE_CHECKING:
@@ -170,7 +170,6 @@ class AsyncProgress(RunBar["Coroutine[Any, Any, int]"]):
                 return cast("int", stop.value)
 
     async def _call(self, step: Call) -> tuple[int, int]:
-        arguments = (2, *self._keys, *self._arguments(step.arguments))
         try:
             if self._connection is None:
                 seconds = step.deadline - time.monotonic()
@@ -180,10 +179,11 @@ class AsyncProgress(RunBar["Coroutine[Any, Any, int]"]):
                 self._connection = connection
             connection = self._connection
             try:
-                await connection.send_command("EVALSHA", SHA, *arguments)
+                await connection.send_packed_command([self._commands.publish(step.arguments)])
                 answer = await connection.read_response()
             except NoScriptError:
-                await connection.send_command("EVAL", PUBLISH, *arguments)
+                command = self._commands.publish(step.arguments, whole=True)
+                await connection.send_packed_command([command])
                 answer = await connection.read_response()
         except BaseException:
             await self._drop()

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 Sent = TypeVar("Sent")  # the number of an event, or for asyncio an awaitable of it
 
-RUN = "run"
-
 
 class Content(NamedTuple):
     """What an event is made of, checked.
@@ -50,7 +48,7 @@ class Bar(Generic[Sent]):
     """
 
     def __init__(
-        self, field: str, names: str, total: SupportsIndex | None, texts: tuple[str, str]
+        self, field: bytes, names: str, total: SupportsIndex | None, texts: tuple[str, str]
     ) -> None:
         self._field = field
         self._names = names
@@ -238,7 +236,7 @@ class TaskBar(Bar[Sent]):
         names = f', "task": {_event.short_text("task", name)}'
         if label is not None:
             names += f', "label": {_event.short_text("label", label)}'
-        super().__init__(f"task:{name}", names, total, (started_text, done_text))
+        super().__init__(f"task:{name}".encode(), names, total, (started_text, done_text))
         self.name = name
         self._run = run
         self._counted = False  # by the run's bar

@@ -23,34 +23,32 @@ INTEGER_LIMIT = 2**53
 
 TERMINAL = ("done", "failed", "cancelled", "skipped")
 LEVELS = ("debug", "info", "warning", "error")
+RUN = b"run"  # the bar of the run itself
 
 _json = json.JSONEncoder().encode  # json.dumps looks at its options each time
 _strict_json = json.JSONEncoder(allow_nan=False, separators=(", ", ": ")).encode
 
 
 class Message(NamedTuple):
-    """An event on its way.
+    """An event on its way, as Redis is sent it.
 
     Attributes:
         bar: The field of the state that it is the last of.
         fields: Its JSON, but for the opening brace, number and epoch.
         brief: The same for the state, where it is too long for it; else empty.
         kind: Its kind.
+        size: How many bytes it needs, about.
     """
 
-    bar: str
-    fields: str
-    brief: str
+    bar: bytes
+    fields: bytes
+    brief: bytes
     kind: str
-
-    @property
-    def size(self) -> int:
-        """How many bytes it needs, about."""
-        return len(self.fields) + len(self.brief) + len(self.bar)
+    size: int
 
     def content(self) -> dict[str, Any]:
         """Return the event as far as it is known before it is sent."""
-        content: dict[str, Any] = json.loads("{" + self.fields)
+        content: dict[str, Any] = json.loads(b"{" + self.fields)
         return content
 
 
@@ -170,7 +168,7 @@ class Clock:
 
 
 def message(  # noqa: PLR0913  # an event has so many parts
-    bar: str,
+    bar: bytes,
     names: str,
     ts: str,
     kind: str,
@@ -201,11 +199,11 @@ def message(  # noqa: PLR0913  # an event has so many parts
     encoded = literal(text("text", words), MAX_TEXT_BYTES - taken if taken else MAX_TEXT_BYTES)
     fields = f"{start}{encoded}{end}{data}}}"
     if len(fields) <= MAX_STATE_BYTES:
-        return Message(bar, fields, "", kind)
+        return Message(bar, fields.encode(), b"", kind, len(fields))
     encoded = literal(words, MAX_STATE_TEXT_BYTES)
     brief = f"{start}{encoded}{end}"
     brief += data + "}" if len(brief) + len(data) < MAX_STATE_BYTES else "}"
-    return Message(bar, fields, brief, kind)
+    return Message(bar, fields.encode(), brief.encode(), kind, len(fields) + len(brief))
 
 
 def is_event(value: object) -> bool:

@@ -11,7 +11,7 @@ import random
 import secrets
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from redis.exceptions import (
     AuthenticationError,
@@ -25,7 +25,7 @@ from redis.exceptions import (
 )
 
 from webdis_progress._errors import EndedError, NotSentError
-from webdis_progress._event import TERMINAL
+from webdis_progress._event import RUN, TERMINAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -53,11 +53,11 @@ class Call(NamedTuple):
     """One run of the script.
 
     Attributes:
-        arguments: All but the writer's, the channel's and the keys.
+        arguments: After the keys and the channel.
         deadline: On the monotonic clock; after it nobody waits for the answer.
     """
 
-    arguments: list[Any]
+    arguments: list[bytes]
     deadline: float
 
 
@@ -83,7 +83,7 @@ class Outbox:
 
     def become_writer(self) -> None:
         """Count from 1, as somebody else: after a fork the messages are the parent's."""
-        self.writer = secrets.token_hex(6)
+        self.writer = secrets.token_hex(6).encode()
         self._count = 0
         self._confirmed = 0  # how many of them Redis is sure to have
         self._renew_at = 0.0
@@ -109,10 +109,14 @@ class Outbox:
             NotSentError: They are required, and Redis was away or refused.
         """
         wait = wait or self.required
-        self._add(messages)
-        if not wait and time.monotonic() < self._retry_at:
+        now = time.monotonic()
+        for message in messages:
+            self._waiting.append(message)
+            self._waiting_bytes += message.size
+        if not wait and now < self._retry_at:
+            self._drop_what_is_too_much()
             return 0
-        deadline = time.monotonic() + self._patience_seconds
+        deadline = now + self._patience_seconds
         seq = attempt = 0
         while self._waiting or self._flight:
             flight = self._flight or self._take()
@@ -129,10 +133,7 @@ class Outbox:
             self._landed(flight, cancel)
         return seq
 
-    def _add(self, messages: Sequence[Message]) -> None:
-        for message in messages:
-            self._waiting.append(message)
-            self._waiting_bytes += message.size
+    def _drop_what_is_too_much(self) -> None:
         while len(self._waiting) > 1 and (
             len(self._waiting) > MAX_WAITING_MESSAGES or self._waiting_bytes > MAX_WAITING_BYTES
         ):
@@ -158,16 +159,16 @@ class Outbox:
         self._count += len(self._flight)
         return self._flight
 
-    def _arguments(self, flight: list[Message]) -> list[Any]:
-        last = flight[-1]
-        ending = last.kind if last.kind in TERMINAL and last.bar == "run" else ""
-        uptime = time.monotonic()
-        renew = ""
-        if uptime >= self._renew_at:
-            renew = "1"
-            self._renew_at = uptime + RENEWAL_SECONDS
-        first = self._count - len(flight) + 1
-        arguments: list[Any] = [first, self._confirmed, renew, ending]
+    def _arguments(self, flight: list[Message]) -> list[bytes]:
+        now = time.monotonic()
+        renew = now >= self._renew_at
+        if renew:
+            self._renew_at = now + RENEWAL_SECONDS
+        more = b""
+        ending = _ending(flight)
+        if renew or ending or self._confirmed != self._count - len(flight):
+            more = f"{self._confirmed} {renew:d} {ending}".encode()
+        arguments = [self.writer, b"%d" % self._count, more]
         for message in flight:
             arguments += message[:3]
         return arguments
@@ -179,9 +180,7 @@ class Outbox:
         self._retry_at = 0.0
         self._confirmed = self._count
         self.cancel = self.cancel or bool(cancel)
-        last = flight[-1]
-        if last.kind in TERMINAL and last.bar == "run":
-            self.ended = last.kind
+        self.ended = _ending(flight)
         self._flight = []
 
     def _check_ended(self, error: RedisError, flight: list[Message]) -> None:
@@ -208,6 +207,7 @@ class Outbox:
         if not self._failures:
             _log.warning("%s: the work goes on without being reported. %s", self._channel, reason)
         self._failures += 1
+        self._drop_what_is_too_much()
         absence_seconds = min(LONGEST_ABSENCE_SECONDS, 0.1 * 2.0**self._failures)
         self._retry_at = time.monotonic() + absence_seconds
 
@@ -221,6 +221,12 @@ class Outbox:
     def unsent(self) -> int:
         """How many messages Redis has not confirmed, those that were dropped included."""
         return len(self._flight) + len(self._waiting) + self._dropped
+
+
+def _ending(messages: Sequence[Message]) -> str:
+    """Return how messages end the stream: a kind, or nothing."""
+    last = messages[-1]
+    return last.kind if last.kind in TERMINAL and last.bar == RUN else ""
 
 
 def _delay(attempt: int) -> float:

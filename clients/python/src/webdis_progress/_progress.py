@@ -16,7 +16,7 @@ import redis
 from webdis_progress._bar import Bar, Content, TaskBar
 from webdis_progress._errors import CancelledError
 from webdis_progress._outbox import Call
-from webdis_progress._run import PATIENCE_SECONDS, SHA, RunBar
+from webdis_progress._run import PATIENCE_SECONDS, RunBar
 from webdis_progress._scripts import REQUEST_CANCEL
 from webdis_progress._wire import Wire
 
@@ -175,7 +175,7 @@ class Progress(_Blocking, RunBar[int]):
         )
         _refuse_asyncio(redis)
         self._redis = redis
-        self._wire = Wire(redis, SHA, self._keys, patience_seconds)
+        self._wire = Wire(redis, self._commands, patience_seconds)
         self._lock = threading.RLock()
         _publishers.add(self)
 
@@ -246,13 +246,11 @@ class Progress(_Blocking, RunBar[int]):
             if not self._outbox.cancel:
                 deadline = time.monotonic() + self._patience_seconds
                 try:
-                    answer = self._wire.call(deadline, "HGET", self._keys[0], "cancel")
+                    self._outbox.cancel = self._wire.asks_for_cancel(deadline)
                 except redis.RedisError as error:
                     if self._outbox.required:
                         raise
                     _log.warning("%s: whether to stop is not known: %s", self.channel, error)
-                else:
-                    self._outbox.cancel = answer is not None
             return self._outbox.cancel
 
     def raise_if_cancelled(self) -> None:
@@ -316,9 +314,8 @@ class Progress(_Blocking, RunBar[int]):
             step = next(steps)
             while True:
                 if isinstance(step, Call):
-                    arguments = self._arguments(step.arguments)
                     try:
-                        answer = self._wire.publish(arguments, step.deadline)
+                        answer = self._wire.publish(step.arguments, step.deadline)
                     except redis.RedisError as error:
                         step = steps.throw(error)
                     else:

@@ -108,8 +108,8 @@ def position(redis: Redis, channel: str) -> Position:
     state = cast("bytes | str | None", redis.hget(f"{channel}:state", "state"))
     if not state:
         return Position("", 0)
-    seq, _, epoch = _decoded(state).split(" ")[:3]
-    return Position(epoch, int(seq))
+    entry, epoch = _decoded(state).split(" ")[:2]
+    return Position(epoch, int(entry.split("-")[0]))
 
 
 def _arguments(channel: str, after: int | None, epoch: str) -> tuple[Any, ...]:

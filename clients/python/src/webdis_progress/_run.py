@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import redis
 
 from webdis_progress import _event
-from webdis_progress._bar import RUN, Bar, Content, Sent, TaskBar
+from webdis_progress._bar import Bar, Content, Sent, TaskBar
 from webdis_progress._errors import EndedError, ProgressError
-from webdis_progress._event import TERMINAL, Clock, Message
+from webdis_progress._event import RUN, TERMINAL, Clock, Message
 from webdis_progress._outbox import Outbox
-from webdis_progress._scripts import PUBLISH
+from webdis_progress._wire import Commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("webdis_progress")
 
 PATIENCE_SECONDS = 30.0
-SHA = hashlib.sha1(PUBLISH.encode(), usedforsecurity=False).hexdigest()
 
 # What this thread, or this task of asyncio, collects, and for which run.
 _batch: ContextVar[tuple[object, list[Message]] | None] = ContextVar("batch", default=None)
@@ -53,8 +51,7 @@ class RunBar(Bar[Sent]):
         self._clock = Clock()
         self._outbox = Outbox(self.channel, patience_seconds, self._notice)
         self._outbox.required = required is not False
-        state, events = (f"{self.channel}:{key}".encode() for key in ("state", "events"))
-        self._keys = (state, events)
+        self._commands = Commands(self.channel)
 
     @property
     def ended(self) -> str:
@@ -87,9 +84,6 @@ class RunBar(Bar[Sent]):
     def _enter(self) -> None:
         if self._required is None:
             self._outbox.required = False
-
-    def _arguments(self, rest: list[Any]) -> list[Any]:
-        return [self.channel, self._outbox.writer, *rest]
 
     def _prepare(self, bar: Bar[Sent], content: Content) -> list[Message]:
         """Make an event, and the one of the run that counts its tasks."""

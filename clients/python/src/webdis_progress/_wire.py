@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,11 +13,14 @@ from redis.retry import Retry
 from webdis_progress._scripts import PUBLISH
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from redis import Redis
 
 # For a client that has none: what hangs is given up.
 TIMEOUT_SECONDS = 5.0
 SHORTEST_TIMEOUT_SECONDS = 0.05
+SHA = hashlib.sha1(PUBLISH.encode(), usedforsecurity=False).hexdigest().encode()
 
 
 def own_connection(connection_pool: Any, retry: Any, seconds: float) -> Any:  # noqa: ANN401  # redis-py's classes have no common type for it
@@ -40,47 +44,70 @@ def own_connection(connection_pool: Any, retry: Any, seconds: float) -> Any:  # 
     return connection
 
 
-def packed(command: tuple[Any, ...]) -> bytes:
-    """Return a command as Redis reads it; takes a fifth of redis-py's time for it.
+def packed(words: Sequence[bytes]) -> bytes:
+    """Return words of a command as Redis reads them; takes a fifth of redis-py's time for it."""
+    return b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
+
+
+class Commands:
+    """What is sent to Redis for one channel, packed; nearly all of it is always the same.
 
     Args:
-        command: Words that are bytes, ASCII or UTF-8 strings, or integers.
+        channel: As given to `Progress`.
     """
-    words = [word if isinstance(word, bytes) else str(word).encode() for word in command]
-    pieces = [b"*%d\r\n" % len(words)]
-    pieces += [b"$%d\r\n%b\r\n" % (len(word), word) for word in words]
-    return b"".join(pieces)
+
+    def __init__(self, channel: str) -> None:
+        name = channel.encode()
+        state = name + b":state"
+        rest = (b"2", state, name + b":events", name)
+        self._by_digest = packed((b"EVALSHA", SHA, *rest))
+        self._by_text = packed((b"EVAL", PUBLISH.encode(), *rest))
+        self._constant = 2 + len(rest)
+        self.ask_for_cancel = b"*3\r\n" + packed((b"HGET", state, b"cancel"))
+
+    def publish(self, arguments: Sequence[bytes], *, whole: bool = False) -> bytes:
+        """Return what runs the script.
+
+        Args:
+            arguments: After the channel.
+            whole: With its text: Redis does not know it yet.
+        """
+        count = self._constant + len(arguments)
+        start = self._by_text if whole else self._by_digest
+        return b"*%d\r\n%b%b" % (count, start, packed(arguments))
 
 
 class Wire:
     """Sends commands for one publisher; not for two threads at once."""
 
-    def __init__(self, redis: Redis, sha: str, keys: tuple[bytes, bytes], patience: float) -> None:
+    def __init__(self, redis: Redis, commands: Commands, patience: float) -> None:
         self._redis = redis
-        self._sha = sha
-        self._keys = keys
+        self._commands = commands
         self._ample_seconds = 0.9 * min(patience, TIMEOUT_SECONDS)
         self._hurried = False  # its time-outs are for one call only
         self._connection: Any = None
 
-    def publish(self, arguments: list[Any], deadline: float) -> tuple[int, int]:
+    def publish(self, arguments: Sequence[bytes], deadline: float) -> tuple[int, int]:
         """Run the script and return its answer.
 
         Args:
-            arguments: After the keys.
+            arguments: After the channel.
             deadline: On the monotonic clock.
 
         Raises:
             redis.RedisError: It was not taken, or nobody knows; there is no connection then.
         """
         try:
-            answer = self.call(deadline, "EVALSHA", self._sha, 2, *self._keys, *arguments)
+            answer = self._call(self._commands.publish(arguments), deadline)
         except NoScriptError:
-            answer = self.call(deadline, "EVAL", PUBLISH, 2, *self._keys, *arguments)
+            answer = self._call(self._commands.publish(arguments, whole=True), deadline)
         return cast("tuple[int, int]", answer)
 
-    def call(self, deadline: float, *command: Any) -> object:  # noqa: ANN401  # as redis-py takes them
-        """Send a command and return its answer."""
+    def asks_for_cancel(self, deadline: float) -> bool:
+        """Tell whether somebody wants the work to stop; raises as `publish`."""
+        return self._call(self._commands.ask_for_cancel, deadline) is not None
+
+    def _call(self, command: bytes, deadline: float) -> object:
         connection = self._connection
         try:
             if connection is None:
@@ -91,7 +118,7 @@ class Wire:
                 connection.connect()
                 self._connection = connection
                 self._hurried = seconds < self._ample_seconds
-            connection.send_packed_command([packed(command)])
+            connection.send_packed_command([command])
             answer = connection.read_response()
         except NoScriptError:
             raise
