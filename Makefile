@@ -16,7 +16,7 @@ export LC_ALL := $(if $(filter Darwin,$(shell uname)),en_US.UTF-8,C.UTF-8)
 export PROVIDER SUITE SOURCES TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT JSON QUICK SCENARIO LAB ROUTER KIND
 KIT := .venv/bin/python -m kit
 
-.PHONY: help up provision down destroy status ip ssh verify lab lab-fault doctor demo test test-all test-roles test-tls test-devices test-security test-faults mutants test-vm bench bench-up bench-publisher bench-devices dist dist-python dist-javascript lint screenshots sbom audit diagrams role-docs lock
+.PHONY: help up provision down destroy status ip ssh verify lab lab-fault doctor demo test test-all test-roles test-tls test-devices test-security test-faults mutants test-vm bench bench-up bench-publisher bench-devices dist dist-collection dist-python dist-javascript lint screenshots sbom audit diagrams role-docs lock
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
@@ -73,7 +73,7 @@ test-all: $(TESTED) ## all tests but test-vm and the scenarios of test-roles oth
 	@.venv/bin/python -m tests.run all
 
 test-roles: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## molecule: each scenario in a container of its own (SCENARIO= SUITE=)
-	@$(KIT) test-roles
+	@.venv/bin/python -m tests.scenarios
 
 test-tls: $(TESTED) ## server, pages, edge and its faults with TLS=1, in an instance of their own
 	@tests/install.sh
@@ -126,7 +126,11 @@ lint: .venv/ops.stamp .venv/demo.stamp .venv/devices.stamp .venv/test.stamp node
 	.venv/bin/yamllint --strict .
 	for folder in ansible kit/ansible; do (cd $$folder && PATH="$(CURDIR)/.venv/bin:$$PATH" ansible-lint --offline --profile production) || exit 1; done
 
-dist: dist-python dist-javascript ## build wheel, source archive and npm package into dist/
+dist: dist-collection dist-python dist-javascript ## build collection, wheel, source archive and npm package into dist/
+dist-collection: .venv/ops.stamp ## build the collection's archive into dist/
+	@rm -f dist/webdis_kit-server-* && mkdir -p dist
+	@.venv/bin/ansible-galaxy collection build ansible --output-path dist >/dev/null
+
 dist-python: .venv/ops.stamp .venv/demo.stamp ## build wheel and source archive into dist/
 	@rm -f dist/webdis_progress-*
 	@cd clients/python && ../../.venv/bin/python -m hatchling build --directory ../../dist

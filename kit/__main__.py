@@ -11,7 +11,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kit import container, instance, lab, providers, scenarios, tls, verify
+from kit import container, instance, lab, providers, tls, verify
 from kit.checkout import (
     HOST_ROOT,
     KIT_DIR,
@@ -147,7 +147,6 @@ COMMANDS = {
     "verify": verify.verify,
     "lab": lab.show,
     "lab-fault": lab.fault,
-    "test-roles": scenarios.run,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 
+SCENARIOS = [sys.executable, "-m", "tests.scenarios"]
 DOCUMENTS = "tests/docs/test_documents.py"
 FAULTS = "tests/faults/test_faults.py"
 QUICK_FAULTS = "redis_killed or webdis_killed or link_down"
@@ -125,7 +126,7 @@ LANES = [
     ),
     Lane(
         "scenario",
-        layers=[Layer("upgrade", kit("test-roles"), environment={"SCENARIO": "upgrade"})],
+        layers=[Layer("upgrade", SCENARIOS, environment={"SCENARIO": "upgrade"})],
     ),
     Lane(
         "lab",

@@ -13,9 +13,10 @@ import sys
 import pytest
 import yaml
 
-from kit import container, scenarios
+from kit import container
 from kit.checkout import BRIDGE, ROOT
 from kit.progress import run_logged
+from tests import scenarios
 
 
 @pytest.fixture

@@ -1,37 +1,76 @@
-"""What the foreign playbook asked for, from a browser's side."""
+"""What the foreign playbooks asked for, from a browser's side and on the servers."""
 
 from __future__ import annotations
 
 import json
+import os
+import socket
+import ssl
+import subprocess
+from pathlib import Path
 
+import pytest
 import redis
-import yaml
 from websockets.sync.client import connect
 
-from kit.checkout import INVENTORY_FILE, ROOT
+from kit.checkout import INSTANCE, INSTANCES_DIR
 
-PLAY = yaml.safe_load((ROOT / "ansible/molecule/reuse/playbook.yml").read_text())[0]
-VARIABLES = PLAY["vars"]
-
-
-def address():
-    inventory = yaml.safe_load(INVENTORY_FILE.read_text())
-    return inventory["all"]["children"]["redis_primary"]["hosts"]["server"]["instance_address"]
+CERTIFICATE = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "fullchain.pem"
+SCORES = {"username": "scores", "password": "only-for-this-test-of-scores"}
 
 
-def test_a_score_reaches_the_page():
-    url = f"ws://{address()}:{VARIABLES['webdis_port']}/.json"
-    with connect(url, origin="http://club.invalid", close_timeout=1) as socket:
-        socket.send(json.dumps(["SUBSCRIBE", "scores:final"]))
-        assert json.loads(socket.recv(10)) == {"SUBSCRIBE": ["subscribe", "scores:final", 1]}
-        with redis.Redis(
-            host=address(),
-            port=VARIABLES["redis_port"],
-            username="scores",
-            password=VARIABLES["scores_password"],
-            lib_name=None,
-            lib_version=None,
-        ) as connection:
-            assert connection.publish("scores:final", "2:1") == 1
-        message = ["message", "scores:final", "2:1"]
-        assert json.loads(socket.recv(10)) == {"SUBSCRIBE": message}
+def on(server, command):
+    config = INSTANCES_DIR / f"{INSTANCE}-{server}" / "ssh_config"
+    return subprocess.run(
+        ["ssh", "-F", config, "server", command], capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def address(server):
+    config = INSTANCES_DIR / f"{INSTANCE}-{server}" / "ssh_config"
+    return config.read_text().split("HostName ")[1].split()[0]
+
+
+def a_score_arrives(page, host, port):
+    page.send(json.dumps(["SUBSCRIBE", "scores:final"]))
+    assert json.loads(page.recv(10)) == {"SUBSCRIBE": ["subscribe", "scores:final", 1]}
+    with redis.Redis(host=host, port=port, lib_name=None, lib_version=None, **SCORES) as connection:
+        assert connection.publish("scores:final", "2:1") == 1
+    assert json.loads(page.recv(10)) == {"SUBSCRIBE": ["message", "scores:final", "2:1"]}
+
+
+def test_webdis_hands_on_what_a_redis_elsewhere_is_told():
+    url = f"ws://{address('relay')}:7400/.json"
+    with connect(url, origin="http://club.invalid", close_timeout=1) as page:
+        a_score_arrives(page, address("store"), 6400)
+
+
+def test_the_whole_server_does_by_tls():
+    trust = ssl.create_default_context(cafile=CERTIFICATE)
+    with connect(
+        "wss://push.club.invalid/.json",
+        sock=socket.create_connection((address("whole"), 443), timeout=10),
+        origin="https://club.invalid",
+        ssl=trust,
+        close_timeout=1,
+    ) as page:
+        a_score_arrives(page, address("whole"), 6379)
+
+
+@pytest.mark.parametrize(
+    ("server", "services"),
+    [("store", "redis"), ("relay", "webdis"), ("whole", "redis webdis nginx")],
+)
+def test_each_server_has_the_services_that_were_asked_for_and_no_others(server, services):
+    there = on(
+        server,
+        "cd /etc/systemd/system && ls -d redis.service webdis.service nginx.service.d || true",
+    )
+    assert {name.split(".")[0] for name in there.split()} == set(services.split())
+    assert on(server, f"systemctl is-active {services}").split() == ["active"] * len(
+        services.split()
+    )
+
+
+def test_a_third_program_is_built_and_runs():
+    assert "Version 5.1" in on("relay", "/opt/fping/current/sbin/fping --version")

@@ -1,4 +1,4 @@
-"""``make test-roles``: the molecule scenarios, each in a container of its own."""
+"""``make test-roles``: the molecule scenarios, each in containers of its own."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def _run_one(name: str, suite: str, state: str) -> None:
         "PATH": f"{ROOT / '.venv/bin'}:{os.environ['PATH']}",
     }
 
-    def kit(command: str) -> str:
+    def run(*command: str) -> str:
         # A process of its own: its KIT_INSTANCE is the scenario's.
         answer = subprocess.run(
-            [sys.executable, "-m", "kit", command],
+            command,
             cwd=ROOT,
             env={**os.environ, **environment},
             capture_output=True,
@@ -69,11 +69,11 @@ def _run_one(name: str, suite: str, state: str) -> None:
             log=f"molecule-{name}",
             environment=environment,
             # Molecule itself would have removed the instance by now.
-            on_failure=lambda: kit("journal"),
+            on_failure=lambda: run(sys.executable, "-m", "kit", "journal"),
             hint=f"SCENARIO={name} runs it alone.",
         )
     finally:
-        kit("destroy")
+        run("molecule", "destroy", "--scenario-name", name)
     last = changes_of_last_dry_run(lines)
     if last:
         raise KitError(
@@ -92,7 +92,15 @@ def changes_of_last_dry_run(lines: list[str]) -> int:
         lines: What molecule printed.
     """
     starts = [number for number, line in enumerate(lines) if "> check] Executing" in line]
-    if len(starts) < 2:  # noqa: PLR2004  # that is the first one alone
+    if len(starts) < 2:  # that is the first one alone
         return 0
     recap = next(line for line in lines[starts[-1] :] if re.match(r"server +: ok=", line))
     return int(recap.split("changed=")[1].split()[0])
+
+
+if __name__ == "__main__":
+    try:
+        run()
+    except KitError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
