@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -368,10 +370,13 @@ def destroy() -> None:
     if INSTANCE:
         shutil.rmtree(KIT_DIR, ignore_errors=True)
     else:
-        for name in container.of_this_checkout():
+        for instance_dir in INSTANCES_DIR.glob("*"):
+            environment = {**os.environ, "KIT_INSTANCE": instance_dir.name}
+            command = [sys.executable, "-m", "kit", "destroy"]
+            subprocess.run(command, cwd=ROOT, env=environment, check=True)
+        for name in container.of_this_checkout():  # whose folder is gone
             container.destroy(name)
             print(f"{name} is removed, another instance of this checkout.")
-        shutil.rmtree(INSTANCES_DIR, ignore_errors=True)
     for path in (INSTANCE_FILE, PROVISIONED_FILE, INVENTORY_FILE, SSH_CONFIG):
         path.unlink(missing_ok=True)
     for folder in ("ssh", "secrets", "tls", "lab"):

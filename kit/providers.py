@@ -31,7 +31,8 @@ def current() -> MachineProvider | Local | None:
 
 def _usable() -> dict[str, MachineProvider | Local]:
     """Return the providers for this instance: a checkout has one virtual machine."""
-    return {name: one for name, one in PROVIDERS.items() if name == "container" or not INSTANCE}
+    several = ("container", "local")
+    return {name: one for name, one in PROVIDERS.items() if name in several or not INSTANCE}
 
 
 def running() -> bool:

@@ -251,13 +251,14 @@ class Run:
         for pid in self._processes() - {container.pid(name) for name in containers}:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        made = containers - self._containers
-        for name in made - {NAME}:
-            container.destroy(name)
         for folder in set(INSTANCES_DIR.glob("*")) - self._folders:
-            shutil.rmtree(folder)
+            environment = self._environment({"KIT_INSTANCE": folder.name})
+            subprocess.run(kit("destroy"), cwd=ROOT, env=environment, check=False)
+        made = set(container.of_this_checkout()) - self._containers
         if NAME in made:
             subprocess.run(kit("destroy"), cwd=ROOT, check=False)
+        for name in made - {NAME}:  # of a scenario, or without its folder
+            container.destroy(name)
 
     def _processes(self) -> set[int]:
         """Return the ids of the processes that carry this run's mark."""
@@ -267,6 +268,16 @@ class Run:
                 if f"{MARK}={self._mark}".encode() in file.read_bytes().split(b"\0"):
                     found.add(int(file.parent.name))
         return found
+
+
+def processor_seconds() -> tuple[float, float]:
+    """Return what all processors of this host have been idle, and in all, since it started.
+
+    The first line of /proc/stat; waiting for a disk is idle, too (proc_stat(5)).
+    """
+    first = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0]
+    ticks = [int(word) for word in first.split()[1:9]]  # guests are counted in user already
+    return ticks[3] + ticks[4], sum(ticks)
 
 
 def counts(rows: list[Row]) -> str:
@@ -322,7 +333,7 @@ def main() -> int:
     folder = REPORTS / arguments.choice
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    start = time.monotonic()
+    start, (idle, in_all) = time.monotonic(), processor_seconds()
     # The checkout's own instance is as the run before has left it.
     up = "ensure" if arguments.add else "up"
     run = Run(folder, arguments.choice, arguments.lanes, up)
@@ -333,7 +344,11 @@ def main() -> int:
         run.clean_up()
     rows = list(run.rows.values())
     (folder / "rows.json").write_text(json.dumps([asdict(row) for row in rows]))
-    say(f"\n{summary(rows)}\n\n{time.monotonic() - start:.0f} s")
+    share = [now - before for now, before in zip(processor_seconds(), (idle, in_all), strict=True)]
+    say(
+        f"\n{summary(rows)}\n\n{time.monotonic() - start:.0f} s, "
+        f"processors idle {share[0] / share[1]:.0%} of it"
+    )
     if arguments.add:
         before = json.loads((REPORTS / arguments.add / "rows.json").read_text())
         rows += [Row(**row) for row in before]

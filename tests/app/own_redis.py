@@ -5,18 +5,15 @@ from __future__ import annotations
 import contextlib
 import secrets
 import subprocess
-import time
 from typing import TYPE_CHECKING, Self
 
 import redis
 
 from kit.checkout import SSH_CONFIG
-from tests.demo_server import free_port
+from tests.demo_server import eventually, free_port
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-START_SECONDS = 30
 
 
 class OwnRedis:
@@ -54,13 +51,17 @@ class OwnRedis:
         self.client = redis.Redis(port=port, socket_timeout=10)
 
     def __enter__(self) -> Self:
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            with contextlib.suppress(redis.RedisError):
-                self.client.ping()
-                return self
-            assert time.monotonic() < deadline, "Redis did not start"
-            time.sleep(0.05)
+        try:
+            eventually(self._answers, "Redis did not start")
+        except AssertionError:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(redis.RedisError):
+            return self.client.ping()
+        return False
 
     def __exit__(
         self,

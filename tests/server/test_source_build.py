@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import tarfile
+import tempfile
 import threading
 import time
 
@@ -254,8 +255,10 @@ def test_a_service_s_user_executes_what_was_built_under_umask_027(probe, server)
     kept = "cp -p /etc/login.defs /root/login.defs"
     assert server.run(f"{kept} && echo UMASK 027 >>/etc/login.defs").rc == 0
     try:
-        alone = "-o ControlMaster=no -o ControlPath=none"  # a login of its own has the new umask
-        changed(probe.build(probe.candidate("2.4"), ansible_ssh_args=alone))
+        # A login of its own has the new umask: one for all tasks, whose path must be short.
+        with tempfile.TemporaryDirectory(prefix="kit-ssh-") as folder:
+            alone = f"-o ControlMaster=auto -o ControlPersist=10 -o ControlPath={folder}/master"
+            changed(probe.build(probe.candidate("2.4"), ansible_ssh_args=alone))
         assert server.run("runuser -u nobody -- /opt/probe/2.4/bin/probe").rc == 0
     finally:
         server.run_test("mv /root/login.defs /etc/login.defs")

@@ -66,7 +66,7 @@ def test_an_instance_name_that_is_none_is_refused(run_kit, name):
 def test_a_second_instance_of_a_checkout_is_never_a_virtual_machine(run_kit):
     answer = run_kit("up", KIT_INSTANCE="second", PROVIDER="libvirt")
     assert answer.returncode == 2
-    assert "valid are: auto, container." in " ".join(answer.stderr.split())
+    assert "valid are: auto, container, local." in " ".join(answer.stderr.split())
 
 
 @pytest.mark.parametrize("value", ["1", "21", "-2", "six", "2.5", "99999"])
