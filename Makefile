@@ -13,10 +13,10 @@ PASSED_ON := PATH HOME USER LOGNAME TERM TMPDIR TZ NO_COLOR CI MAKE% KIT_% DEMO_
 OF_THE_CALLER := $(foreach name,$(.VARIABLES),$(if $(filter environment,$(origin $(name))),$(name)))
 unexport $(filter-out $(PASSED_ON),$(OF_THE_CALLER))
 export LC_ALL := $(if $(filter Darwin,$(shell uname)),en_US.UTF-8,C.UTF-8)
-export PROVIDER SUITE SOURCES TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT JSON QUICK SCENARIO LAB ROUTER KIND
+export PROVIDER SUITE SOURCES TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT JSON QUICK SCENARIO LAB ROUTER KIND NODES NODE
 KIT := .venv/bin/python -m kit
 
-.PHONY: help up provision down destroy status ip ssh verify lab lab-fault doctor demo test test-all test-roles test-tls test-devices test-security test-faults mutants test-vm bench bench-up bench-publisher bench-devices dist dist-collection dist-python dist-javascript lint screenshots sbom audit diagrams role-docs lock
+.PHONY: help up provision down destroy status ip ssh node-stop node-start verify lab lab-fault doctor demo test test-all test-roles test-tls test-devices test-security test-faults mutants test-vm bench bench-up bench-publisher bench-devices dist dist-collection dist-python dist-javascript lint screenshots sbom audit diagrams role-docs lock
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
@@ -33,7 +33,7 @@ NODE := PATH="$(CURDIR)/.venv/bin:$$PATH"
 node_modules/.package-lock.json: package-lock.json .npmrc .venv/test.stamp
 	@$(NODE) npm ci --loglevel=error && touch $@
 
-up: .venv/ops.stamp ## create, start and provision the instance (PROVIDER= SUITE= SOURCES= TLS=1 LAB=6)
+up: .venv/ops.stamp ## create, start and provision the instance (PROVIDER= SUITE= SOURCES= TLS=1 LAB=6 NODES=3)
 	@$(KIT) up
 provision: .venv/ops.stamp ## provision the virtual machine; `vagrant up` ends with this
 	@$(KIT) provision
@@ -43,10 +43,14 @@ destroy: .venv/ops.stamp ## remove the instance; ORPHANS=1: those of deleted che
 	@$(KIT) destroy
 status: .venv/ops.stamp ## what runs, where, and where it came from
 	@$(KIT) status
-ip: .venv/ops.stamp ## print the instance's address
+ip: .venv/ops.stamp ## print the instance's address (NODE=)
 	@$(KIT) ip
-ssh: .venv/ops.stamp ## log in to the instance
+ssh: .venv/ops.stamp ## log in to the instance (NODE=)
 	@$(KIT) ssh
+node-stop: .venv/ops.stamp ## stop one of several nodes, as if its machine were lost (NODE=)
+	@$(KIT) node-stop
+node-start: .venv/ops.stamp ## start it again (NODE=)
+	@$(KIT) node-start
 verify: .venv/ops.stamp ## check the running instance, in seconds
 	@$(KIT) verify
 lab: .venv/ops.stamp ## the lab's routers, their links, and how to log in

@@ -11,7 +11,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kit import container, instance, lab, providers, tls, verify
+from kit import container, instance, lab, nodes, providers, tls, verify
 from kit.checkout import (
     HOST_ROOT,
     KIT_DIR,
@@ -19,6 +19,7 @@ from kit.checkout import (
     PROVISIONED_FILE,
     SSH_CONFIG,
     check_name,
+    host_name,
     read_instance,
 )
 from kit.errors import KitError
@@ -45,6 +46,7 @@ def _wanted() -> instance.Wanted:
         sources=_choice("SOURCES", "auto", SOURCES),
         tls_settings=tls.settings_from_environment(),
         routers=lab.routers_wanted(),
+        nodes=nodes.wanted(),
     )
 
 
@@ -73,7 +75,7 @@ def provision() -> None:
     provider = providers.current()
     if not isinstance(provider, Vagrant):
         raise KitError("There is no virtual machine in this checkout; `vagrant up` makes one.")
-    instance.provision(provider, provider.machine(), wanted, Phases())
+    instance.provision(provider, [provider.machine()], wanted, Phases())
 
 
 def guest_inventory() -> None:
@@ -81,19 +83,24 @@ def guest_inventory() -> None:
 
     Writes what its host reaches it by, too, as ``up`` and ``provision`` do on the host.
     """
+    if nodes.wanted() > 1:
+        raise KitError(
+            "NODES= is not for Ansible in the guest, which has one node: leave it out.", 2
+        )
     lab_variables = lab.variables(lab.routers_wanted())
     PROVISIONED_FILE.unlink(missing_ok=True)
     provider = os.environ["PROVIDER"]
     key = HOST_ROOT / DATA_DIR / provider / "private_key"  # where insert_key puts it
     machine = machine_on_the_lan(provider, Path(LAN_FILE).read_text(encoding="utf-8"), key)
-    instance.write_ssh_config(machine, HOST_ROOT / ".kit")
+    instance.write_ssh_config([machine], HOST_ROOT / ".kit")
     connection = {
         "ansible_connection": "local",
         "kit_dir": str(KIT_DIR),
         "kit_cache_dir": str(KIT_DIR / "cache"),
     }
-    tls_variables = tls.prepare(tls.settings_from_environment(), machine.address)
-    print(instance.inventory(machine, connection | tls_variables | lab_variables), end="")
+    (tls_variables,) = tls.prepare(tls.settings_from_environment(), [machine.address])
+    variables = connection | tls_variables | lab_variables
+    print(instance.inventory([machine], [variables]), end="")
 
 
 def down() -> None:
@@ -117,17 +124,17 @@ def destroy() -> None:
 
 
 def ip() -> None:
-    """Print the address alone."""
-    print(read_instance()["address"])
+    """Print the address of the node that ``NODE`` names, and nothing else."""
+    print(read_instance()["nodes"][nodes.chosen() - 1]["address"])
 
 
 def ssh() -> None:
-    """Become an ssh client of the instance."""
+    """Become an ssh client of the node that ``NODE`` names."""
     if read_instance()["provider"] == "local":
         raise KitError(
             "There is nothing to log in to: with PROVIDER=local, Redis and Webdis run on this host."
         )
-    os.execvp("ssh", ["ssh", "-F", str(SSH_CONFIG), "server"])  # noqa: S606  # no shell is wanted
+    os.execvp("ssh", ["ssh", "-F", str(SSH_CONFIG), host_name(nodes.chosen())])  # noqa: S606  # no shell is wanted
 
 
 COMMANDS = {
@@ -144,6 +151,8 @@ COMMANDS = {
     "ip": ip,
     "dir": lambda: print(KIT_DIR),
     "ssh": ssh,
+    "node-stop": nodes.stop,
+    "node-start": nodes.start,
     "verify": verify.verify,
     "lab": lab.show,
     "lab-fault": lab.fault,
@@ -151,7 +160,7 @@ COMMANDS = {
 
 
 # What must not meet itself or another of them in one instance.
-CHANGING = ("up", "create", "ensure", "provision", "down", "destroy")
+CHANGING = ("up", "create", "ensure", "provision", "down", "destroy", "node-stop", "node-start")
 
 
 @contextlib.contextmanager

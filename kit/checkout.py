@@ -38,6 +38,16 @@ NAME = f"kit-{CHECKOUT_ID}"
 BRIDGE = f"wk-{CHECKOUT_ID}"  # Linux allows 15 characters
 
 
+def node_name(node: int) -> str:
+    """Return what a node's machine is called on this host; the first has the instance's name."""
+    return NAME if node == 1 else f"{NAME}-{node}"
+
+
+def host_name(node: int) -> str:
+    """Return what a node is called in the inventory and in ``.kit/ssh_config``."""
+    return "server" if node == 1 else f"server-{node}"
+
+
 def check_name() -> None:
     """Check that ``KIT_INSTANCE`` can be part of a path and of a machine's name.
 

@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kit.checkout import BRIDGE, CACHE_DIR, CHECKOUT_ID, NAME, ROOT, SSH_KEY
+from kit.checkout import BRIDGE, CACHE_DIR, CHECKOUT_ID, NAME, ROOT, SSH_KEY, node_name
 from kit.errors import KitError
 from kit.machine import Machine
 from kit.progress import run_logged
@@ -145,8 +145,12 @@ def _ip(*arguments: str) -> str:
     ).stdout
 
 
-def claim_record(suite: str) -> dict[str, Any]:
+def claim_record(suite: str, nodes: int = 1) -> dict[str, Any]:
     """Return this checkout's record; on the first call, choose a subnet and write it.
+
+    Args:
+        suite: Of Debian.
+        nodes: How many there are to be; never fewer than there were.
 
     Raises:
         KitError: There is an instance in every subnet, or the suite differs from the one
@@ -161,7 +165,10 @@ def claim_record(suite: str) -> dict[str, Any]:
                     f"`make destroy` first.",
                     exit_code=2,
                 )
-            return known[NAME]
+            record = known[NAME]
+            if nodes > number_of_nodes(record):
+                _write_record(record | {"nodes": nodes})
+            return record
         taken = [ipaddress.IPv4Network(record["subnet"]) for record in known.values()]
         taken += networks_in_use(_ip("address"), _ip("route", "show", "table", "all"))
         subnet, remark = free_subnet(subnet_number(CHECKOUT_ID), taken)
@@ -172,13 +179,31 @@ def claim_record(suite: str) -> dict[str, Any]:
             "bridge": BRIDGE,
             "subnet": str(subnet),
             "suite": suite,
+            "nodes": nodes,
         }
-        # In one step: half a record would be nobody's.
-        script = 'mkdir -p "${1%/*}" && cat >"$1.partial" && mv "$1.partial" "$1"'
-        file = str(STATE_DIR / NAME / "record.json")
-        command = as_root(["sh", "-c", script, "sh", file])
-        subprocess.run(command, input=json.dumps(record), text=True, check=True)
+        _write_record(record)
         return record
+
+
+def _write_record(record: dict[str, Any]) -> None:
+    # In one step: half a record would be nobody's.
+    script = 'mkdir -p "${1%/*}" && cat >"$1.partial" && mv "$1.partial" "$1"'
+    file = str(STATE_DIR / NAME / "record.json")
+    command = as_root(["sh", "-c", script, "sh", file])
+    subprocess.run(command, input=json.dumps(record), text=True, check=True)
+
+
+def number_of_nodes(record: dict[str, Any]) -> int:
+    """Return how many nodes an instance has, by its record."""
+    return int(record.get("nodes", 1))
+
+
+def node_names(name: str) -> list[str]:
+    """Return the names of an instance's nodes; none where there is no instance of that name."""
+    record = records().get(name)
+    if record is None:
+        return []
+    return [name, *(f"{name}-{node}" for node in range(2, number_of_nodes(record) + 1))]
 
 
 def root_file_system(suite: str, packages: list[str]) -> str:
@@ -234,9 +259,9 @@ def pid(name: str = NAME) -> int | None:
     return number if f"--machine={name}\0".encode() in command else None
 
 
-def ssh_host_keys() -> list[str]:
-    """Return the public host keys of this checkout's container."""
-    keys = (STATE_DIR / NAME / "ssh_host_keys").read_text(encoding="utf-8")
+def ssh_host_keys(name: str = NAME) -> list[str]:
+    """Return the public host keys of a container."""
+    keys = (STATE_DIR / name / "ssh_host_keys").read_text(encoding="utf-8")
     return [" ".join(line.split()[:2]) for line in keys.splitlines()]
 
 
@@ -263,63 +288,82 @@ class Container:
         return NAME in records()
 
     def running(self) -> bool:
-        """Tell whether it runs."""
-        return running(NAME)
+        """Tell whether any of its nodes runs."""
+        return any(map(running, node_names(NAME)))
 
-    def up(self) -> Machine:
-        """Create and start this checkout's container, of the suite that ``SUITE`` names.
+    def up(self, nodes: int) -> list[Machine]:
+        """Create and start this checkout's containers, of the suite that ``SUITE`` names.
+
+        Args:
+            nodes: How many.
 
         Returns:
-            The machine.
+            A machine for each node.
 
         Raises:
             KitError: The host lacks something that the kit cannot install, or a step failed.
         """
         suite = chosen_suite()
         ensure_packages(PACKAGES)
-        record = claim_record(suite)
+        record = claim_record(suite, nodes)
         if not SSH_KEY.exists():
             SSH_KEY.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             subprocess.run(
                 ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", NAME, "-f", str(SSH_KEY)],
                 check=True,
             )
-        address, gateway = (re.sub(r"0/24$", host, record["subnet"]) for host in "21")
-        folder = str(STATE_DIR / NAME)
-        made = (STATE_DIR / NAME / "ssh_host_keys").exists()
-        archive = "" if made else root_file_system(suite, IMAGE_PACKAGES)
         _warn_of_resolvers()
-        network = (record["bridge"], gateway, address, record["subnet"], _table(NAME))
+        names = node_names(NAME)
+        made = all((STATE_DIR / name / "ssh_host_keys").exists() for name in names)
+        archive = "" if made else root_file_system(suite, IMAGE_PACKAGES)
+        for node in range(1, len(names) + 1):
+            self._start(node, record, archive)
+        return [self._machine(node, record) for node in range(1, len(names) + 1)]
+
+    def start(self, node: int) -> None:
+        """Start one node that was stopped."""
+        self._start(node, records()[NAME], "")
+
+    def stop(self, node: int) -> bool:
+        """Stop one node and keep it; tell whether it was running."""
+        return _stop(node_name(node))
+
+    def _start(self, node: int, record: dict[str, Any], archive: str) -> None:
+        name = node_name(node)
+        gateway = re.sub(r"0/24$", "1", record["subnet"])
+        network = (record["bridge"], gateway, _address(node, record), record["subnet"])
         # Where it runs, too: the checkout may have lost its key, the host its bridge.
         _nspawn(
-            f"Container {NAME} ({SUITES[suite]})",
+            f"Container {name} ({SUITES[record['suite']]})",
             "up",
-            *(NAME, folder, *network, archive, SSH_KEY.with_suffix(".pub").read_text().strip()),
+            *(name, str(STATE_DIR / name), *network, _table(NAME), archive),
+            SSH_KEY.with_suffix(".pub").read_text().strip(),
         )
+
+    def _machine(self, node: int, record: dict[str, Any]) -> Machine:
+        name = node_name(node)
         return Machine(
             provider=self.name,
-            name=NAME,
-            address=address,
+            name=name,
+            address=_address(node, record),
             bridge=record["bridge"],
             subnet=record["subnet"],
             private_key=SSH_KEY,
-            host_keys=ssh_host_keys(),
+            host_keys=ssh_host_keys(name),
         )
 
     def down(self) -> bool:
-        """Stop this checkout's container and keep it; tell whether it was running."""
-        if not running(NAME) and pid() is None:
-            return False
-        _nspawn("Stopping the container", "down", NAME, str(STATE_DIR / NAME))
-        return True
+        """Stop this checkout's containers and keep them; tell whether any was running."""
+        return sum(map(_stop, node_names(NAME))) > 0
 
     def destroy(self) -> bool:
-        """Remove this checkout's container and its files; tell whether there was one."""
+        """Remove this checkout's containers and their files; tell whether there was one."""
         return destroy(NAME)
 
     def where_to_look(self) -> str:
         """Return where the console of a container that lets nobody in is kept."""
-        return f"Its console is in {STATE_DIR / NAME / 'console.log'}."
+        consoles = " and ".join(f"{STATE_DIR / name / 'console.log'}" for name in node_names(NAME))
+        return f"Its console is in {consoles}."
 
 
 def destroy(name: str) -> bool:
@@ -327,9 +371,24 @@ def destroy(name: str) -> bool:
     record = records().get(name)
     if record is None:
         return False
+    # The first of them has the record, and goes last.
+    for node in reversed(node_names(name)[1:]):
+        _nspawn(f"Removing {node}", "remove_node", node, str(STATE_DIR / node))
     folder = str(STATE_DIR / name)
     _nspawn(f"Removing {name}", "remove", name, folder, record["bridge"], _table(name))
     return True
+
+
+def _stop(name: str) -> bool:
+    if not running(name) and pid(name) is None:
+        return False
+    _nspawn(f"Stopping {name}", "down", name, str(STATE_DIR / name))
+    return True
+
+
+def _address(node: int, record: dict[str, Any]) -> str:
+    """Return a node's address; the bridge itself has the one before the first node's."""
+    return re.sub(r"0/24$", str(node + 1), record["subnet"])
 
 
 def _warn_of_resolvers() -> None:

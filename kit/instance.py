@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from kit import container, lab, providers, tls, verify
+from kit import container, lab, nodes, providers, tls, verify
 from kit.checkout import (
     CACHE_DIR,
     INSTANCE,
@@ -24,6 +24,8 @@ from kit.checkout import (
     PROVISIONED_FILE,
     ROOT,
     SSH_CONFIG,
+    host_name,
+    node_name,
     read_instance,
     write_private,
 )
@@ -54,11 +56,13 @@ class Wanted:
         sources: ``auto``, or ``upstream`` to refuse the package of Webdis.
         tls_settings: How browsers reach the edge; None for no edge and no TLS.
         routers: Of the lab; None for no lab.
+        nodes: How many servers.
     """
 
     sources: str
     tls_settings: tls.Settings | None
     routers: int | None
+    nodes: int = 1
 
 
 def up(provider: MachineProvider | Local, wanted: Wanted) -> None:
@@ -75,8 +79,7 @@ def up(provider: MachineProvider | Local, wanted: Wanted) -> None:
     if isinstance(provider, Local):
         _up_local(provider, wanted, phases)
         return
-    machine = _machine(provider, phases)
-    provision(provider, machine, wanted, phases)
+    provision(provider, _machines(provider, wanted.nodes, phases), wanted, phases)
 
 
 def _up_local(provider: Local, wanted: Wanted, phases: Phases) -> None:
@@ -84,6 +87,12 @@ def _up_local(provider: Local, wanted: Wanted, phases: Phases) -> None:
         raise KitError(
             "LAB= is not for PROVIDER=local, which has no root for network namespaces: "
             "`make destroy`, then `make up LAB=6` with another provider.",
+            2,
+        )
+    if wanted.nodes > 1:
+        raise KitError(
+            f"NODES={wanted.nodes} is not for PROVIDER=local, which has one Redis: `make destroy`, "
+            f"then `make up PROVIDER=container NODES={wanted.nodes}`.",
             2,
         )
     if wanted.tls_settings:
@@ -140,29 +149,35 @@ def create(provider: MachineProvider) -> None:
     Raises:
         KitError: A step failed; its log has been shown.
     """
-    _connect(provider, _machine(provider, Phases()), {})
+    machines = _machines(provider, nodes.wanted(), Phases())
+    _connect(provider, machines, [{} for _ in machines])
 
 
-def _machine(provider: MachineProvider, phases: Phases) -> Machine:
+def _machines(provider: MachineProvider, number: int, phases: Phases) -> list[Machine]:
     KIT_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Made by this user before root writes its part of the cache.
     (CACHE_DIR / "archives").mkdir(parents=True, exist_ok=True)
     with phases.phase(provider.name):
-        return provider.up()
+        return provider.up(number)
 
 
-def _connect(provider: MachineProvider, machine: Machine, variables: dict[str, Any]) -> None:
-    write_ssh_config(machine, KIT_DIR)
-    _write_inventory(machine, variables)
-    _wait_for_ssh(provider)
+def _connect(
+    provider: MachineProvider, machines: list[Machine], variables: list[dict[str, Any]]
+) -> None:
+    write_ssh_config(machines, KIT_DIR)
+    _write_inventory(machines, variables)
+    for node in range(1, len(machines) + 1):
+        _wait_for_ssh(provider, node)
 
 
-def provision(provider: MachineProvider, machine: Machine, wanted: Wanted, phases: Phases) -> None:
-    """Provision a running machine, and print the summary.
+def provision(
+    provider: MachineProvider, machines: list[Machine], wanted: Wanted, phases: Phases
+) -> None:
+    """Provision running machines, and print the summary.
 
     Args:
-        provider: What made the machine.
-        machine: The machine.
+        provider: What made the machines.
+        machines: One for each node.
         wanted: What the person wants.
         phases: Takes the seconds of each step.
 
@@ -170,11 +185,11 @@ def provision(provider: MachineProvider, machine: Machine, wanted: Wanted, phase
         KitError: A step failed; its log has been shown.
     """
     with phases.phase("SSH"):
-        variables = tls.prepare(wanted.tls_settings, machine.address)
-        variables |= lab.variables(wanted.routers)
+        variables = tls.prepare(wanted.tls_settings, [machine.address for machine in machines])
+        variables[0] |= lab.variables(wanted.routers)
         # Before the inventory, by which the number of routers is remembered.
         PROVISIONED_FILE.unlink(missing_ok=True)
-        _connect(provider, machine, variables)
+        _connect(provider, machines, variables)
     with phases.phase("provisioning"):
         recap = run_logged(
             "Provisioning",
@@ -194,7 +209,8 @@ def provision(provider: MachineProvider, machine: Machine, wanted: Wanted, phase
         )
     finish()
     _say_seconds(phases)
-    if any("changed=0" in line and line.startswith("server") for line in recap):
+    servers = [line for line in recap if "changed=" in line and line.startswith("server")]
+    if servers and all("changed=0" in line for line in servers):
         print("Nothing had to be changed.")
 
 
@@ -205,25 +221,30 @@ def finish() -> None:
     summary()
 
 
-def write_ssh_config(machine: Machine, kit_dir: Path) -> None:
+def write_ssh_config(machines: list[Machine], kit_dir: Path) -> None:
     """Write ``.kit/ssh_config`` and the host keys to expect.
 
     Args:
-        machine: The machine.
+        machines: One for each node.
         kit_dir: ``KIT_DIR`` as the machine knows it that ssh runs on.
     """
-    known_hosts = "".join(f"{machine.address} {key}\n" for key in machine.host_keys)
+    known_hosts = "".join(
+        f"{machine.address} {key}\n" for machine in machines for key in machine.host_keys
+    )
     write_private(KIT_DIR / "ssh" / "known_hosts", known_hosts)
     write_private(
         SSH_CONFIG,
-        f"Host server {NAME}\n"
-        f"  HostName {machine.address}\n"
-        f"  User root\n"
-        f'  IdentityFile "{_ssh_path(machine.private_key)}"\n'
-        f"  IdentitiesOnly yes\n"
-        f'  UserKnownHostsFile "{_ssh_path(kit_dir / "ssh" / "known_hosts")}"\n'
-        f"  StrictHostKeyChecking yes\n"
-        f"  LogLevel ERROR\n",
+        "".join(
+            f"Host {host_name(node)} {node_name(node)}\n"
+            f"  HostName {machine.address}\n"
+            f"  User root\n"
+            f'  IdentityFile "{_ssh_path(machine.private_key)}"\n'
+            f"  IdentitiesOnly yes\n"
+            f'  UserKnownHostsFile "{_ssh_path(kit_dir / "ssh" / "known_hosts")}"\n'
+            f"  StrictHostKeyChecking yes\n"
+            f"  LogLevel ERROR\n"
+            for node, machine in enumerate(machines, 1)
+        ),
     )
 
 
@@ -232,44 +253,52 @@ def _ssh_path(path: Path) -> str:
     return str(path).replace("%", "%%")
 
 
-def _write_inventory(machine: Machine, more: dict[str, Any]) -> None:
-    connection: dict[str, Any] = {
-        # The alias of ssh_config. Ansible names the connection that it shares after it: with
-        # `server` that of one checkout would be taken for another's.
-        "ansible_host": NAME,
-        "ansible_ssh_common_args": f"-F {shlex.quote(str(SSH_CONFIG))}",
-        "kit_dir": str(KIT_DIR),
-        "kit_cache_dir": str(CACHE_DIR),
-    }
-    write_private(INVENTORY_FILE, inventory(machine, connection | more))
+def _write_inventory(machines: list[Machine], more: list[dict[str, Any]]) -> None:
+    connections = [
+        {
+            # The alias of ssh_config. Ansible names the connection that it shares after it: with
+            # `server` that of one checkout would be taken for another's.
+            "ansible_host": node_name(node),
+            "ansible_ssh_common_args": f"-F {shlex.quote(str(SSH_CONFIG))}",
+            "kit_dir": str(KIT_DIR),
+            "kit_cache_dir": str(CACHE_DIR),
+            **variables,
+        }
+        for node, variables in enumerate(more, 1)
+    ]
+    write_private(INVENTORY_FILE, inventory(machines, connections))
 
 
-def inventory(machine: Machine, variables: dict[str, Any]) -> str:
-    """Return the inventory of one machine that is primary and Webdis in one, as YAML.
+def inventory(machines: list[Machine], variables: list[dict[str, Any]]) -> str:
+    """Return the inventory of machines that are Redis and Webdis in one, as YAML.
 
     Args:
-        machine: The machine.
-        variables: How Ansible reaches it, and what else the roles are told.
+        machines: One for each node; the first starts as the primary.
+        variables: For each, how Ansible reaches it, and what else the roles are told.
     """
-    host = {
-        **variables,
-        "ansible_python_interpreter": "/usr/bin/python3",
-        "instance_provider": machine.provider,
-        "instance_name": machine.name,
-        "instance_address": machine.address,
-        "instance_bridge": machine.bridge,
-        "instance_subnet": machine.subnet,
-        "instance_ssh_subnets": machine.ssh_subnets,
-    }
+    first, *others = (
+        {
+            **of_node,
+            "ansible_python_interpreter": "/usr/bin/python3",
+            "instance_provider": machine.provider,
+            "instance_name": machine.name,
+            "instance_address": machine.address,
+            "instance_bridge": machine.bridge,
+            "instance_subnet": machine.subnet,
+            "instance_ssh_subnets": machine.ssh_subnets,
+        }
+        for machine, of_node in zip(machines, variables, strict=True)
+    )
+    replicas = {host_name(node): host for node, host in enumerate(others, 2)}
     groups = {
-        "redis_primary": {"hosts": {"server": host}},
-        "redis_replicas": {"hosts": {}},
-        "webdis": {"hosts": {"server": None}},
+        "redis_primary": {"hosts": {"server": first}},
+        "redis_replicas": {"hosts": replicas},
+        "webdis": {"hosts": dict.fromkeys(["server", *replicas])},
     }
     return str(yaml.safe_dump({"all": {"children": groups}}, sort_keys=False))
 
 
-def _ssh(*command: str) -> subprocess.CompletedProcess[str]:
+def _ssh(host: str, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [
             "ssh",
@@ -279,7 +308,7 @@ def _ssh(*command: str) -> subprocess.CompletedProcess[str]:
             "BatchMode=yes",
             "-o",
             "ConnectTimeout=5",
-            "server",
+            host,
             *command,
         ],
         capture_output=True,
@@ -288,12 +317,12 @@ def _ssh(*command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _wait_for_ssh(provider: MachineProvider) -> None:
+def _wait_for_ssh(provider: MachineProvider, node: int) -> None:
     problem = ""
 
     def let_in() -> bool:
         nonlocal problem
-        answer = _ssh("true")
+        answer = _ssh(host_name(node), "true")
         problem = answer.stderr.strip()
         return answer.returncode == 0
 
@@ -312,14 +341,16 @@ def journal() -> str:
 
     Empty where the instance cannot be asked.
     """
-    return _ssh(
+    script = (
         "all=; failed=;"
-        "for unit in redis webdis nginx; do"
+        "for unit in redis sentinel webdis nginx; do"
         '  systemctl cat $unit >/dev/null 2>&1 || continue; all="$all $unit";'
         '  systemctl is-active -q $unit || failed="$failed $unit";'
         "done;"
         "for unit in ${failed:-$all}; do journalctl -u $unit -n 20 --no-pager -o short-iso; done"
-    ).stdout
+    )
+    hosts = [host_name(node) for node in range(1, nodes.there_are() + 1)]
+    return "".join(_ssh(host, script).stdout for host in hosts)
 
 
 def summary() -> None:
@@ -330,6 +361,11 @@ def summary() -> None:
         entry = instance[service]
         where = entry.get("url") or f"{entry['host']}:{entry['port']}"
         print(f"{title}    {entry['version']} at {where}, {ORIGINS[entry['origin']]}")
+    if instance["sentinels"]:
+        for node in instance["nodes"]:
+            print(f"Node:      {node['name']} at {node['address']}, Webdis at {node['webdis']}")
+        port = instance["sentinels"][0][1]
+        print(f"Sentinel:  on each of them, port {port}, calls them {instance['master_name']}")
     if instance["webdis"]["origin"] == "package":
         print("           It ignores its own access rules on WebSockets: the Redis user `webdis`,")
         print("           who may SUBSCRIBE and nothing else, is the wall.")
@@ -355,8 +391,16 @@ def summary() -> None:
 
 def status() -> None:
     """Print the summary and whether the instance runs."""
-    state = "running" if providers.running() else "stopped; `make up` brings it back"
     summary()
+    instance = read_instance()
+    if instance["sentinels"]:
+        for number, node in enumerate(instance["nodes"], 1):
+            state = f"stopped; `make node-start NODE={number}` brings it back"
+            if container.running(node_name(number)):
+                state = verify.role(instance, node)
+            print(f"State:     {node['name']} {state}")
+        return
+    state = "running" if providers.running() else "stopped; `make up` brings it back"
     print(f"State:     {state}")
 
 

@@ -53,10 +53,10 @@ class Provider(Protocol):
 
 
 class MachineProvider(Provider, Protocol):
-    """A way to get a machine of its own for this checkout's instance."""
+    """A way to get machines of their own for this checkout's instance."""
 
-    def up(self) -> Machine:
-        """Create the machine where it is missing, and start it."""
+    def up(self, nodes: int) -> list[Machine]:
+        """Create the machines that are missing, and start them, one for each node."""
 
     def where_to_look(self) -> str:
         """Return a sentence that says where a machine that lets nobody in can be seen."""

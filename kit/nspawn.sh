@@ -1,6 +1,7 @@
 #!/bin/sh
 # nspawn.sh up NAME DIRECTORY BRIDGE GATEWAY ADDRESS SUBNET TABLE ARCHIVE PUBLIC_KEY
 # nspawn.sh down NAME DIRECTORY
+# nspawn.sh remove_node NAME DIRECTORY
 # nspawn.sh remove NAME DIRECTORY BRIDGE TABLE
 #
 # Runs a container that stands in for the virtual machine, by root: its own systemd, its
@@ -118,6 +119,12 @@ down() {
     fi
     end_system
     rm -f "$directory/pid"
+}
+
+# One of several on the same bridge.
+remove_node() {
+    down "$1" "$2"
+    rm -rf "$directory"
 }
 
 # The bridge is not part of down: with it there, what clients send to a stopped instance

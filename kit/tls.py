@@ -14,12 +14,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from kit.checkout import KIT_DIR, NAME, write_private
+from kit.checkout import KIT_DIR, NAME, host_name, write_private
 from kit.errors import KitError
 
 TLS_DIR = KIT_DIR / "tls"
 CA_FILE = TLS_DIR / "ca.pem"  # what clients trust
 CA_CERTIFICATE, CA_KEY = TLS_DIR / "ca_own.pem", TLS_DIR / "ca_own.key"
+# Of the first node; those of others stand beside them, named after their node.
 SERVER_CERTIFICATE, SERVER_KEY = TLS_DIR / "server.pem", TLS_DIR / "server.key"
 CA_DAYS = 3650
 SERVER_DAYS = 397
@@ -70,49 +71,65 @@ def settings_from_environment() -> Settings | None:
     return Settings(own.get("TLS_CERTIFICATE"), own.get("TLS_KEY"), origins)
 
 
-def prepare(settings: Settings | None, address: str) -> dict[str, Any]:
+def prepare(settings: Settings | None, addresses: list[str]) -> list[dict[str, Any]]:
     """Make the certificates that are missing or about to end.
 
     Args:
         settings: What the person asked for; None for no TLS.
-        address: IP address of the instance.
+        addresses: IP address of each node.
 
     Returns:
-        The inventory variables that the playbook takes them from.
+        For each node, the inventory variables that the playbook takes them from.
 
     Raises:
         KitError: The person's own certificate cannot be used.
     """
     if settings is None:
-        return {"kit_tls": False}
-    if not _still_good(CA_CERTIFICATE, address, ca=True):
-        _make_ca(address)
-        SERVER_CERTIFICATE.unlink(missing_ok=True)
-    if not _still_good(SERVER_CERTIFICATE, address):
-        _sign_server(address)
+        return [{"kit_tls": False} for _ in addresses]
+    certificates = [
+        SERVER_CERTIFICATE.with_stem(host_name(node)) for node in range(1, len(addresses) + 1)
+    ]
+    if not _still_good(CA_CERTIFICATE, addresses, ca=True):
+        _make_ca(addresses)
+        for certificate in certificates:
+            certificate.unlink(missing_ok=True)
     trusted = CA_CERTIFICATE.read_text(encoding="utf-8")
-    variables = {
-        "kit_tls": True,
-        "kit_tls_dir": str(TLS_DIR),
-        "webdis_edge_server_name": address,
-        "webdis_edge_certificate": str(SERVER_CERTIFICATE),
-        "webdis_edge_private_key": str(SERVER_KEY),
-        "webdis_edge_origins": list(settings.origins),
-    }
+    found = []
+    for certificate, address in zip(certificates, addresses, strict=True):
+        key = certificate.with_suffix(".key")
+        if not _still_good(certificate, [address]):
+            _sign_server(certificate, key, address)
+        found.append(
+            {
+                "kit_tls": True,
+                "kit_tls_ca": str(CA_CERTIFICATE),
+                "kit_tls_certificate": str(certificate),
+                "kit_tls_private_key": str(key),
+                "webdis_edge_server_name": address,
+                "webdis_edge_certificate": str(certificate),
+                "webdis_edge_private_key": str(key),
+                "webdis_edge_origins": list(settings.origins),
+            }
+        )
     if settings.certificate and settings.key:
-        name, roots = _check_own(settings.certificate, settings.key, address)
+        name, roots = _check_own(settings.certificate, settings.key, addresses[0])
         trusted += roots
-        variables |= {
-            "webdis_edge_server_name": name,
-            "webdis_edge_certificate": str(settings.certificate),
-            "webdis_edge_private_key": str(settings.key),
-        }
+        for variables in found:
+            variables |= {
+                "webdis_edge_server_name": name,
+                "webdis_edge_certificate": str(settings.certificate),
+                "webdis_edge_private_key": str(settings.key),
+            }
     write_private(CA_FILE, trusted)
-    return variables
+    return found
 
 
 def _address_of(address: str) -> x509.IPAddress:
     return x509.IPAddress(ipaddress.ip_address(address))
+
+
+def _network_of(address: str) -> x509.IPAddress:
+    return x509.IPAddress(ipaddress.ip_network(address))
 
 
 def _names_of(certificate: x509.Certificate) -> list[str]:
@@ -125,8 +142,8 @@ def _names_of(certificate: x509.Certificate) -> list[str]:
     return [str(one) for one in addresses] + extension.value.get_values_for_type(x509.DNSName)
 
 
-def _still_good(path: Path, address: str, *, ca: bool = False) -> bool:
-    """Tell whether a certificate of ours is there, for this address, for long enough."""
+def _still_good(path: Path, addresses: list[str], *, ca: bool = False) -> bool:
+    """Tell whether a certificate of ours is there, for these addresses, for long enough."""
     try:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
     except (FileNotFoundError, ValueError):
@@ -134,10 +151,9 @@ def _still_good(path: Path, address: str, *, ca: bool = False) -> bool:
     if certificate.not_valid_after_utc < datetime.now(UTC) + timedelta(days=RENEW_DAYS):
         return False
     if not ca:
-        return address in _names_of(certificate)
+        return set(addresses) <= set(_names_of(certificate))
     constraints = certificate.extensions.get_extension_for_class(x509.NameConstraints).value
-    network = x509.IPAddress(ipaddress.ip_network(address))
-    return network in (constraints.permitted_subtrees or [])
+    return all(_network_of(one) in (constraints.permitted_subtrees or []) for one in addresses)
 
 
 def _builder(subject: str, issuer: str, days: int) -> x509.CertificateBuilder:
@@ -167,8 +183,8 @@ def _ca_name() -> str:
     return f"webdis-kit {NAME}"
 
 
-def _make_ca(address: str) -> None:
-    """Make a CA that can vouch for this one address and for no name at all.
+def _make_ca(addresses: list[str]) -> None:
+    """Make a CA that can vouch for these addresses and for no name at all.
 
     People put it among the roots that their browser trusts: whoever steals its key
     must not become their bank.
@@ -186,7 +202,7 @@ def _make_ca(address: str) -> None:
         decipher_only=False,
     )
     only = [
-        x509.IPAddress(ipaddress.ip_network(address)),
+        *map(_network_of, addresses),
         # A kind of name that is not listed at all would be free.
         x509.DNSName("webdis-kit.invalid"),
     ]
@@ -203,8 +219,8 @@ def _make_ca(address: str) -> None:
     write_private(CA_CERTIFICATE, certificate.public_bytes(serialization.Encoding.PEM).decode())
 
 
-def _sign_server(address: str) -> None:
-    """Make the server's key and let the CA vouch for it."""
+def _sign_server(path: Path, key_path: Path, address: str) -> None:
+    """Make a server's key and let the CA vouch for it."""
     ca = x509.load_pem_x509_certificate(CA_CERTIFICATE.read_bytes())
     ca_key = serialization.load_pem_private_key(CA_KEY.read_bytes(), None)
     if not isinstance(ca_key, ec.EllipticCurvePrivateKey):
@@ -224,9 +240,8 @@ def _sign_server(address: str) -> None:
         )
         .sign(ca_key, hashes.SHA256())
     )
-    write_private(SERVER_KEY, _pem(key))
-    pem = certificate.public_bytes(serialization.Encoding.PEM).decode()
-    write_private(SERVER_CERTIFICATE, pem)
+    write_private(key_path, _pem(key))
+    write_private(path, certificate.public_bytes(serialization.Encoding.PEM).decode())
 
 
 def _check_own(certificate: Path, key: Path, address: str) -> tuple[str, str]:

@@ -33,8 +33,11 @@ class Vagrant:
         """Tell whether the machine runs."""
         return self.exists() and ",state,running\n" in _vagrant("status", "--machine-readable")
 
-    def up(self) -> Machine:
+    def up(self, nodes: int) -> list[Machine]:
         """Create the machine where it is missing, and start it.
+
+        Args:
+            nodes: One.
 
         Returns:
             The machine.
@@ -42,6 +45,12 @@ class Vagrant:
         Raises:
             KitError: Vagrant failed; the end of its output has been shown.
         """
+        if nodes > 1:
+            raise KitError(
+                f"NODES={nodes} is for the provider container; {self.name} has one node. "
+                f"`make destroy`, then `make up PROVIDER=container NODES={nodes}`.",
+                2,
+            )
         run_logged(
             f"Virtual machine {NAME} ({self.name}; the first time downloads its box)",
             ["vagrant", "up", "--provider", self.name, "--no-color"],
@@ -50,7 +59,7 @@ class Vagrant:
             hint="`make doctor` says what this host lacks; "
             "docs/troubleshooting.md has the usual causes.",
         )
-        return self.machine()
+        return [self.machine()]
 
     def machine(self) -> Machine:
         """Return the running machine, with what it wrote down when it joined the LAN.

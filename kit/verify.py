@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import redis
 from websockets.exceptions import WebSocketException
@@ -43,6 +43,19 @@ def redis_as(instance: dict[str, Any], **options: Any) -> redis.Redis:  # noqa: 
             **options,
         },
     )
+
+
+def role(instance: dict[str, Any], node: dict[str, Any]) -> str:
+    """Return what a node's Redis is now, for people."""
+    entry = instance["redis"] | {"host": node["address"]}
+    try:
+        with publisher(instance | {"redis": entry}) as connection:
+            state = cast("dict[str, Any]", connection.info("replication"))
+    except redis.RedisError as error:
+        return f"runs, and its Redis does not answer: {error}"
+    if state["role"] == "master":
+        return f"runs, primary of {state['connected_slaves']}"
+    return f"runs, replica, link to its primary {state['master_link_status']}"
 
 
 def redis_answers(instance: dict[str, Any]) -> str:

@@ -248,7 +248,9 @@ class Run:
         containers = set(container.of_this_checkout())
         # The processes first: one of them could make another instance. What runs a container
         # ends with it.
-        for pid in self._processes() - {container.pid(name) for name in containers}:
+        for pid in self._processes() - {
+            container.pid(node) for name in containers for node in container.node_names(name)
+        }:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         for folder in set(INSTANCES_DIR.glob("*")) - self._folders:

@@ -69,7 +69,9 @@ def test_streams_are_written_to_disk(server):
 
 def test_replica_carries_what_is_published(instance, server, publisher_redis):
     variables = yaml.safe_load((ROOT / "kit/ansible/group_vars/all/redis_users.yml").read_text())
-    rules = variables["kit_redis_replica"]["rules"]
+    rules = next(
+        user["rules"] for user in variables["kit_redis_node_users"] if user["name"] == "replica"
+    )
     password = secrets.token_hex(16)
     port = 6399
     tls = (

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from kit import container
-from kit.checkout import BRIDGE, ROOT
+from kit.checkout import BRIDGE, ROOT, node_name
 from kit.progress import run_logged
 from tests import scenarios
 
@@ -76,8 +76,24 @@ def test_a_lab_of_another_size_is_refused(run_kit, value):
     assert f"LAB={value} is not allowed; a number of routers from 2 to 20" in answer.stderr
 
 
-def test_bridge_name_fits_into_linux():
+@pytest.mark.parametrize("value", ["0", "2", "4", "x", "7", "-1"])
+def test_a_number_of_nodes_that_decides_nothing_is_refused(run_kit, value):
+    answer = run_kit("up", NODES=value)
+    assert answer.returncode == 2
+    assert f"NODES={value} is not allowed; 1, 3, 5 are: a primary is chosen" in " ".join(
+        answer.stderr.split()
+    )
+
+
+def test_local_has_one_node(run_kit):
+    answer = run_kit("up", NODES="3", PROVIDER="local")
+    assert answer.returncode == 2
+    assert "NODES=3 is not for PROVIDER=local" in answer.stderr
+
+
+def test_names_fit_into_linux():
     assert len(BRIDGE) <= 15
+    assert len(f"vb-{node_name(5)}") <= 15
 
 
 def test_subnets_stay_in_their_range():

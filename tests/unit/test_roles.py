@@ -96,6 +96,14 @@ EDGE = {
 USER = {"name": "app", "password": "x" * 20, "rules": "+ping"}
 FACTS = {"memtotal_mb": 1024, "distribution": "Debian", "distribution_major_version": "13"}
 FEDORA = FACTS | {"distribution": "Fedora", "distribution_major_version": "41"}
+SENTINEL = {
+    "sentinel_master_name": "app",
+    "sentinel_primary": {"host": "198.18.0.2", "port": 6379},
+    "sentinel_quorum": 2,
+    "sentinel_redis_username": "sentinel",
+    "sentinel_redis_password": "x" * 20,
+    "sentinel_peer_password": "x" * 20,
+}
 # Role, variables, and what the one sentence says: the variable, its value, what is allowed.
 MISTAKES = {
     "build_host_system": (
@@ -128,7 +136,52 @@ MISTAKES = {
     "redis_replicaof": (
         "redis",
         {"redis_replicaof": {"host": "h"}},
-        "redis_replicaof has host; allowed are none at all or all of host, port",
+        "redis_replicaof has host; allowed are none at all or both of host and port",
+    ),
+    "redis_replication": (
+        "redis",
+        {"redis_replicaof": {"host": "198.18.0.2", "port": 6379}},
+        "redis_replication has nothing; allowed are both of username and password",
+    ),
+    "redis_min_replicas": (
+        "redis",
+        {"redis_min_replicas": 1},
+        "redis_min_replicas is 1; allowed are 0 and more, and 0 only without redis_replication",
+    ),
+    "sentinel_master_name": (
+        "sentinel",
+        {**SENTINEL, "sentinel_master_name": "my servers"},
+        "sentinel_master_name is 'my servers'; allowed are letters, digits",
+    ),
+    "sentinel_primary": (
+        "sentinel",
+        {**SENTINEL, "sentinel_primary": {"host": "redis.example.org", "port": 6379}},
+        "sentinel_primary.host is redis.example.org; allowed is an IP address, and no name",
+    ),
+    "sentinel_quorum": (
+        "sentinel",
+        {**SENTINEL, "sentinel_quorum": 0},
+        "sentinel_quorum is 0; allowed are 1 and more",
+    ),
+    "sentinel_down_after_milliseconds": (
+        "sentinel",
+        {**SENTINEL, "sentinel_down_after_milliseconds": 500},
+        "sentinel_down_after_milliseconds is 500; allowed are 1000 and more",
+    ),
+    "sentinel_peer_password": (
+        "sentinel",
+        {**SENTINEL, "sentinel_peer_password": "short"},
+        "The password of peer has less than 20 characters; allowed are 20 and more",
+    ),
+    "sentinel_users": (
+        "sentinel",
+        {**SENTINEL, "sentinel_users": [USER | {"name": "peer"}]},
+        "sentinel_users has the names peer; allowed are",
+    ),
+    "sentinel_tls": (
+        "sentinel",
+        {**SENTINEL, "sentinel_tls": True},
+        "sentinel_tls is true, and sentinel_tls_ca, sentinel_tls_certificate",
     ),
     "redis_tls": (
         "redis",

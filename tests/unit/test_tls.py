@@ -79,53 +79,53 @@ def signed(folder, names, *, days=30):
 
 
 def test_vouches_for_the_instances_address():
-    tls.prepare(DEFAULT, ADDRESS)
+    tls.prepare(DEFAULT, [ADDRESS])
     shake_hands(tls.SERVER_CERTIFICATE, tls.SERVER_KEY, ADDRESS)
 
 
 @pytest.mark.parametrize("name", ["198.18.0.9", "bank.example"])
 def test_a_stolen_ca_key_is_good_for_nothing_else(folder, name):
-    tls.prepare(DEFAULT, ADDRESS)
+    tls.prepare(DEFAULT, [ADDRESS])
     kind = x509.IPAddress(ipaddress.ip_address(name)) if name[0] == "1" else x509.DNSName(name)
     with pytest.raises(ssl.SSLCertVerificationError, match="permitted subtree"):
         shake_hands(*signed(folder, [kind]), name)
 
 
 def test_keys_are_for_their_owner_alone():
-    tls.prepare(DEFAULT, ADDRESS)
+    tls.prepare(DEFAULT, [ADDRESS])
     for file in (tls.CA_KEY, tls.SERVER_KEY):
         assert file.stat().st_mode & 0o777 == 0o600
 
 
 def test_made_once_and_again_for_another_address():
-    tls.prepare(DEFAULT, ADDRESS)
+    tls.prepare(DEFAULT, [ADDRESS])
     first = tls.CA_FILE.read_text(), tls.SERVER_CERTIFICATE.read_text()
-    tls.prepare(DEFAULT, ADDRESS)
+    tls.prepare(DEFAULT, [ADDRESS])
     assert (tls.CA_FILE.read_text(), tls.SERVER_CERTIFICATE.read_text()) == first
-    tls.prepare(DEFAULT, "198.18.0.9")
+    tls.prepare(DEFAULT, ["198.18.0.9"])
     assert tls.CA_FILE.read_text() != first[0]
 
 
 def test_a_run_that_was_cut_off_after_its_ca_leaves_no_certificate_of_the_old_one():
-    tls.prepare(DEFAULT, ADDRESS)
+    tls.prepare(DEFAULT, [ADDRESS])
     tls._make_ca("198.18.0.9")  # noqa: SLF001  # and no more
-    tls.prepare(DEFAULT, "198.18.0.9")
+    tls.prepare(DEFAULT, ["198.18.0.9"])
     shake_hands(tls.SERVER_CERTIFICATE, tls.SERVER_KEY, "198.18.0.9")
 
 
 def test_renewed_before_its_end_by_the_same_ca(monkeypatch):
     monkeypatch.setattr(tls, "SERVER_DAYS", tls.RENEW_DAYS - 1)
-    tls.prepare(DEFAULT, ADDRESS)
+    tls.prepare(DEFAULT, [ADDRESS])
     first = tls.CA_FILE.read_text(), tls.SERVER_CERTIFICATE.read_text()
-    tls.prepare(DEFAULT, ADDRESS)
+    tls.prepare(DEFAULT, [ADDRESS])
     assert tls.CA_FILE.read_text() == first[0]
     assert tls.SERVER_CERTIFICATE.read_text() != first[1]
 
 
 def test_ones_own_certificate_gives_the_name(folder):
-    tls.prepare(DEFAULT, ADDRESS)
+    tls.prepare(DEFAULT, [ADDRESS])
     files = signed(folder, [x509.DNSName("*.example.org"), x509.DNSName("push.example.org")])
-    variables = tls.prepare(tls.Settings(*files, ("https://app.example.org",)), ADDRESS)
+    (variables,) = tls.prepare(tls.Settings(*files, ("https://app.example.org",)), [ADDRESS])
     assert variables["webdis_edge_server_name"] == "push.example.org"
     assert variables["webdis_edge_certificate"] == str(files[0])
     assert variables["webdis_edge_origins"] == ["https://app.example.org"]
@@ -142,7 +142,7 @@ def test_ones_own_certificate_gives_the_name(folder):
     ],
 )
 def test_a_mistake_with_ones_own_certificate_is_one_sentence(folder, change, message):
-    tls.prepare(DEFAULT, ADDRESS)
+    tls.prepare(DEFAULT, [ADDRESS])
     names = [x509.DNSName("*.example.org" if change == "no name" else "push.example.org")]
     certificate, key = signed(folder, names, days=-1 if change == "ended" else 30)
     if change == "other key":
@@ -152,7 +152,7 @@ def test_a_mistake_with_ones_own_certificate_is_one_sentence(folder, change, mes
     elif change == "no certificate":
         certificate.write_text("nonsense")
     with pytest.raises(KitError, match=message) as refused:
-        tls.prepare(tls.Settings(certificate, key, tls.DEFAULT_ORIGINS), ADDRESS)
+        tls.prepare(tls.Settings(certificate, key, tls.DEFAULT_ORIGINS), [ADDRESS])
     assert refused.value.exit_code == 2
 
 
@@ -177,5 +177,5 @@ def test_mistaken_variables_are_refused(monkeypatch, environment, message):
 
 
 def test_without_tls_there_are_no_certificates(folder):
-    assert tls.prepare(None, ADDRESS) == {"kit_tls": False}
+    assert tls.prepare(None, [ADDRESS, "198.18.0.9"]) == [{"kit_tls": False}] * 2
     assert not folder.exists()

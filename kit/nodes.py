@@ -1,0 +1,81 @@
+"""Several nodes in one instance: ``make up NODES=3``, ``make node-stop NODE=1``."""
+
+from __future__ import annotations
+
+import os
+
+from kit import container
+from kit.checkout import NAME, node_name, read_instance
+from kit.errors import KitError
+
+VALID = (1, 3, 5)
+
+
+def there_are() -> int:
+    """Return how many nodes this instance has; 1 where there is none yet."""
+    return len(container.node_names(NAME)) or 1
+
+
+def wanted() -> int:
+    """Return how many nodes there are to be: as ``NODES`` says, else as many as there are.
+
+    Raises:
+        KitError: ``NODES`` is not a number that is allowed, or fewer than there are; exit
+            code 2.
+    """
+    given = os.environ.get("NODES") or ""
+    existing = there_are()
+    if not given:
+        return existing
+    if given not in map(str, VALID):
+        raise KitError(
+            f"NODES={given} is not allowed; {', '.join(map(str, VALID))} are: a primary is chosen "
+            f"by more than half of the nodes, so an even number survives no more than one fewer.",
+            2,
+        )
+    if int(given) < existing:
+        raise KitError(
+            f"NODES={given} is fewer than the {existing} that there are, and their Sentinels go on "
+            f"counting the ones that left: `make destroy`, then `make up NODES={given}`.",
+            2,
+        )
+    return int(given)
+
+
+def chosen() -> int:
+    """Return the node that ``NODE`` names, the first by default.
+
+    Raises:
+        KitError: There is none of that number; exit code 2.
+    """
+    given = os.environ.get("NODE") or "1"
+    valid = [str(node) for node in range(1, there_are() + 1)]
+    if given not in valid:
+        raise KitError(f"NODE={given} is not known; valid are: {', '.join(valid)}.", 2)
+    return int(given)
+
+
+def _one_of_several() -> int:
+    if not os.environ.get("NODE"):
+        raise KitError("Which node? NODE=1 is the first; `make status` lists them.", 2)
+    node = chosen()
+    if not read_instance()["sentinels"]:
+        raise KitError(
+            "This instance has one node: `make down` stops it, `make up NODES=3` adds two.", 2
+        )
+    return node
+
+
+def stop() -> None:
+    """Stop the node that ``NODE`` names."""
+    node = _one_of_several()
+    stopped = container.Container().stop(node)
+    state = "is stopped" if stopped else "was not running"
+    print(f"{node_name(node)} {state}; `make node-start NODE={node}` brings it back.")
+
+
+def start() -> None:
+    """Start the node that ``NODE`` names."""
+    node = _one_of_several()
+    container.Container().start(node)
+    print(f"{node_name(node)} runs.")
