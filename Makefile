@@ -16,7 +16,7 @@ export LC_ALL := $(if $(filter Darwin,$(shell uname)),en_US.UTF-8,C.UTF-8)
 export PROVIDER SUITE SOURCES TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT JSON QUICK SCENARIO LAB ROUTER KIND NODES NODE
 KIT := .venv/bin/python -m kit
 
-.PHONY: help up provision down destroy status ip ssh node-stop node-start verify lab lab-fault doctor demo test test-all test-roles test-tls test-devices test-security test-faults mutants test-vm bench bench-up bench-publisher bench-devices dist dist-collection dist-python dist-javascript lint screenshots sbom audit diagrams role-docs lock
+.PHONY: help up provision down destroy status ip ssh node-stop node-start verify lab lab-fault doctor demo test test-all test-roles test-tls test-devices test-nodes test-security test-faults mutants test-vm bench bench-up bench-publisher bench-devices dist dist-collection dist-python dist-javascript lint screenshots sbom audit diagrams role-docs lock
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
@@ -86,6 +86,10 @@ test-tls: $(TESTED) ## server, pages, edge and its faults with TLS=1, in an inst
 test-devices: $(TESTED) ## a lab of 20 routers, in an instance of its own: what they do, who gets in, faults
 	@tests/install.sh
 	@.venv/bin/python -m tests.run all --lanes lab
+
+test-nodes: $(TESTED) ## three nodes, in an instance of their own: a planned failover, a primary lost, a node cut off
+	@tests/install.sh
+	@.venv/bin/python -m tests.run all --lanes nodes
 
 test-security: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## each wall alone, secrets, and 10,000 generated frames and requests
 	@$(KIT) ensure

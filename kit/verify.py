@@ -6,6 +6,9 @@ import secrets
 from typing import TYPE_CHECKING, Any, cast
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from redis.sentinel import Sentinel
 from websockets.exceptions import WebSocketException
 
 from kit import providers
@@ -58,9 +61,65 @@ def role(instance: dict[str, Any], node: dict[str, Any]) -> str:
     return f"runs, replica, link to its primary {state['master_link_status']}"
 
 
+def primary(instance: dict[str, Any]) -> redis.Redis:
+    """Return a connection as the ``publisher`` user, to the primary that Sentinel names."""
+    if not instance["sentinels"]:
+        return publisher(instance)
+    found = sentinel(instance).discover_master(instance["master_name"])  # type: ignore[no-untyped-call]
+    entry = instance["redis"] | {"host": found[0], "port": found[1]}
+    return publisher(instance | {"redis": entry})
+
+
+def sentinel(instance: dict[str, Any], **options: Any) -> Sentinel:  # noqa: ANN401  # as redis-py takes them
+    """Return a client of the instance's Sentinels.
+
+    Args:
+        instance: The content of ``.kit/instance.json``.
+        options: More keyword arguments of the connections to Redis that it makes.
+    """
+    tls = {"ssl": True, "ssl_ca_certs": str(CA_FILE)} if instance["redis"]["tls"] else {}
+    password = (KIT_DIR / "secrets" / "sentinel_client").read_text(encoding="utf-8").strip()
+    return Sentinel(  # type: ignore[no-untyped-call]
+        [tuple(address) for address in instance["sentinels"]],
+        sentinel_kwargs={
+            "username": "client",
+            "password": password,
+            "socket_timeout": 1.0,
+            "retry": Retry(NoBackoff(), 0),
+            **tls,
+        },
+        **tls,
+        **options,
+    )
+
+
+def sentinels_agree(instance: dict[str, Any]) -> str:
+    """All nodes run, and the Sentinels agree on who is the primary."""
+    nodes = len(instance["nodes"])
+    named = set()
+    for client in sentinel(instance).sentinels:
+        masters = client.sentinel_masters()  # type: ignore[no-untyped-call]
+        state = masters[instance["master_name"]]
+        named.add((state["ip"], state["port"]))
+        if (replicas := state["num-slaves"]) != nodes - 1:
+            raise KitError(f"a Sentinel knows {replicas} replicas of {nodes - 1}")
+        if (others := state["num-other-sentinels"]) != nodes - 1:
+            raise KitError(f"a Sentinel knows {others} others of {nodes - 1}")
+    if len(named) > 1:
+        raise KitError(f"they name {sorted(named)}")
+    return f"{nodes} Sentinels agree on the primary"
+
+
+def all_webdis_deliver(instance: dict[str, Any]) -> str:
+    """A message published on the primary comes out of each node's WebSocket."""
+    for node in instance["nodes"]:
+        message_arrives(instance | {"webdis": {"url": node["webdis"]}})
+    return "each node's WebSocket has what is published on the primary"
+
+
 def redis_answers(instance: dict[str, Any]) -> str:
     """The publisher may log in."""
-    with publisher(instance) as connection:
+    with primary(instance) as connection:
         connection.ping()
     return "the publisher may log in"
 
@@ -80,7 +139,7 @@ def message_arrives(instance: dict[str, Any]) -> str:
     channel = f"progress:{secrets.token_hex(16)}"
     with Page(instance) as page:
         page.subscribe(channel)
-        with publisher(instance) as connection:
+        with primary(instance) as connection:
             connection.publish(channel, "verify")
         if (text := page.message(channel)) != "verify":
             raise KitError(f"Webdis delivered {text!r}")
@@ -93,6 +152,10 @@ CHECKS: tuple[tuple[str, Callable[[dict[str, Any]], str]], ...] = (
     ("Webdis", message_arrives),
 )
 
+CHECKS_OF_SEVERAL: tuple[tuple[str, Callable[[dict[str, Any]], str]], ...] = (
+    ("Sentinel", sentinels_agree),
+    ("Webdis", all_webdis_deliver),
+)
 
 # What a check may end with.
 FAILURES = (KitError, redis.RedisError, WebSocketException, OSError, ValueError)
@@ -108,7 +171,8 @@ def verify() -> None:
     if not providers.running():
         raise KitError("The instance is stopped; `make up` brings it back.")
     failed = 0
-    for subject, check in CHECKS:
+    checks = CHECKS + (CHECKS_OF_SEVERAL if instance["sentinels"] else ())
+    for subject, check in checks:
         try:
             print(f"ok    {subject}  {check(instance)}")
         except FAILURES as error:
@@ -116,6 +180,6 @@ def verify() -> None:
             print(f"FAIL  {subject}  {check.__doc__} But: {error}")
     if failed:
         raise KitError(
-            f"{failed} of {len(CHECKS)} checks failed; `make status` says what runs. "
+            f"{failed} of {len(checks)} checks failed; `make status` says what runs. "
             f"See docs/troubleshooting.md#failed-checks."
         )

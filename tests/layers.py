@@ -136,6 +136,16 @@ LANES = [
         layers=[Layer("devices", pytest("tests/devices"))],
     ),
     Lane(
+        "nodes",
+        instance="nodes",
+        up=True,
+        environment={"NODES": "3"},
+        layers=[
+            Layer("verify, three nodes", kit("verify")),
+            Layer("a server lost", pytest("tests/nodes")),
+        ],
+    ),
+    Lane(
         "no instance",
         layers=[
             Layer("unit", pytest("tests/unit"), quick=True),

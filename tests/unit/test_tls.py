@@ -7,6 +7,7 @@ import ipaddress
 import socket
 import ssl
 import threading
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -108,7 +109,7 @@ def test_made_once_and_again_for_another_address():
 
 def test_a_run_that_was_cut_off_after_its_ca_leaves_no_certificate_of_the_old_one():
     tls.prepare(DEFAULT, [ADDRESS])
-    tls._make_ca("198.18.0.9")  # noqa: SLF001  # and no more
+    tls._make_ca(["198.18.0.9"])  # noqa: SLF001  # and no more
     tls.prepare(DEFAULT, ["198.18.0.9"])
     shake_hands(tls.SERVER_CERTIFICATE, tls.SERVER_KEY, "198.18.0.9")
 
@@ -179,3 +180,16 @@ def test_mistaken_variables_are_refused(monkeypatch, environment, message):
 def test_without_tls_there_are_no_certificates(folder):
     assert tls.prepare(None, [ADDRESS, "198.18.0.9"]) == [{"kit_tls": False}] * 2
     assert not folder.exists()
+
+
+def test_each_node_has_a_certificate_of_its_own_by_one_ca():
+    nodes = [ADDRESS, "198.18.0.9", "198.18.0.10"]
+    found = tls.prepare(DEFAULT, nodes)
+    for variables, address in zip(found, nodes, strict=True):
+        shake_hands(
+            Path(variables["kit_tls_certificate"]), Path(variables["kit_tls_private_key"]), address
+        )
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake_hands(
+            Path(found[1]["kit_tls_certificate"]), Path(found[1]["kit_tls_private_key"]), ADDRESS
+        )
