@@ -577,6 +577,17 @@ def test_replay_says_where_it_stands_and_gives_the_state_only_where_events_are_g
     assert replay(publisher_redis, channel, 5)["cancel"]
 
 
+@pytest.mark.parametrize("state", ["7-900 older-1", "7-900 older-1 done", "nonsense"])
+def test_a_channel_of_an_older_version_is_begun_anew(publisher_redis, channel, state):
+    publisher_redis.hset(f"{channel}:state", "state", state)
+    publisher_redis.xadd(f"{channel}:events", {"message": "old"}, id="7-900")
+    progress = Progress(publisher_redis, channel)
+    progress.message("new")
+    answer = replay(publisher_redis, channel)
+    assert [(event["seq"], event["text"]) for event in answer["events"]] == [(1, "new")]
+    assert answer["epoch"] != "older-1"
+
+
 POISON = ['"', "[]", "3", "{}", '{"seq": true}', '{"seq": 1, "epoch": NaN}']
 EVENT = '{{"seq": 1, "epoch": "e", "ts": "t", "kind": "k", "text": "", "current": {}, "total": 1}}'
 POISON += [EVENT.format(n) for n in ("true", "Infinity", "NaN", '"unknown"', "[1]", 2**60, 1.5, -1)]

@@ -294,7 +294,7 @@ def test_a_result_that_does_not_come_is_said(page):
     )
     page.reload()
     expect(page.get_by_role("table")).to_be_hidden()
-    page.get_by_text("ports as it should be").click()
+    page.get_by_text("ports as they should be").click()
     expect(page.get_by_role("table")).to_be_visible()
 
 

@@ -61,7 +61,7 @@ def tour(page):
     yield "audit-form"
     page.get_by_role("button", name="Start").click()
     expect(page.locator("#status")).to_have_text("done", timeout=60_000)
-    expect(page.get_by_text("ports as it should be")).to_be_visible()
+    expect(page.get_by_text("ports as they should be")).to_be_visible()
     yield "lesson-audit"
     page.goto("/job/0123")
     expect(page.locator("h1")).to_have_text("Not Found")

@@ -45,11 +45,13 @@ end
 local found = redis.call('HMGET', state_key, 'state', 'cancel')
 local cancel = found[2] and 1 or 0
 local changes = {{'state', ''}}
-local seq, bytes, epoch, taken = 0, 0, nil, 0
-if found[1] then
-    local last_writer, ended
-    seq, bytes, epoch, last_writer, taken, ended =
-        string.match(found[1], '(%d+)-(%d+) (%S+) (%S+) (%d+) (%l*)')
+local seq, bytes, epoch, last_writer, taken, ended =
+    string.match(found[1] or '', '^(%d+)-(%d+) (%S+) (%S+) (%d+) (%l*)$')
+local is_new = not seq -- or of a version that wrote its state in another way: begun anew
+if is_new then
+    seq, bytes, taken = 0, 0, 0
+    epoch = writer .. '-' .. count
+else
     seq, taken = tonumber(seq), tonumber(taken)
     local answer = seq
     if last_writer ~= writer then
@@ -64,8 +66,6 @@ if found[1] then
     if taken >= tonumber(count) then return {{answer, cancel}} end
     if ended ~= '' then return redis.error_reply('ENDED ' .. ended) end
     if taken < confirmed then seq = seq + {LOST_MESSAGES} end
-else
-    epoch = writer .. '-' .. count
 end
 local bytes_before = bytes
 
@@ -84,13 +84,13 @@ end
 changes[2] = id .. ' ' .. epoch .. ' ' .. writer .. ' ' .. count .. ' ' .. ending
 -- First, as it is this that Redis refuses when its memory is full: then nothing is half done.
 local fields = redis.call('HSET', state_key, unpack(changes))
-if not found[1] then redis.call('DEL', events_key) end
+if is_new then redis.call('DEL', events_key) end
 for i = 1, #added, 2 do
     redis.call('XADD', events_key, added[i], 'message', added[i + 1])
     redis.call('PUBLISH', channel, added[i + 1])
 end
 
-if renew == '1' or not found[1] then
+if renew == '1' or is_new then
     redis.call('EXPIRE', state_key, {EXPIRY_SECONDS})
     redis.call('EXPIRE', events_key, {EXPIRY_SECONDS})
 end
