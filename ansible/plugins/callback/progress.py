@@ -86,9 +86,9 @@ class CallbackModule(CallbackBase):
         tasks = [task for block in play.compile() for task in block.get_tasks()]
         with contextlib.suppress(EndedError), self._run.batch():
             for name in variables["ansible_play_batch"]:
-                bar = self._bar(name)
-                bar.total += sum(not task.implicit for task in tasks)
-                bar.message(f"{play.get_name()}: waits")
+                host_bar = self._bar(name)
+                host_bar.total += sum(not task.implicit for task in tasks)
+                host_bar.message(f"{play.get_name()}: waits")
 
     def v2_runner_on_start(self, host, task):
         self._publish(self._bar(host.name).message, task.get_name())
@@ -109,7 +109,9 @@ class CallbackModule(CallbackBase):
         self._broken(result, "unreachable", goes_on=result.task.ignore_unreachable)
 
     def v2_playbook_on_no_hosts_remaining(self):
-        self._stopped.update(bar.name for bar in self._bars.values() if not bar.ended)
+        self._stopped.update(
+            host_bar.name for host_bar in self._bars.values() if not host_bar.ended
+        )
 
     def v2_playbook_on_stats(self, stats):
         self._stats = stats
@@ -118,7 +120,7 @@ class CallbackModule(CallbackBase):
         """End the run; at exit, since another playbook may follow one that has ended."""
         if self._stats:
             self._end_hosts()
-        done = [name for name, bar in self._bars.items() if bar.ended == "done"]
+        done = [name for name, host_bar in self._bars.items() if host_bar.ended == "done"]
         others = [name for name in self._bars if name not in done]
         words = f"{len(done)} of {len(self._bars)} hosts are done"
         if self._whole and not self._stats:
@@ -132,27 +134,28 @@ class CallbackModule(CallbackBase):
             self._display.warning(f"{self._run.unsent} messages of progress were not sent.")
 
     def _end_hosts(self):
-        for bar in [bar for bar in self._bars.values() if not bar.ended]:
-            found = self._stats.summarize(bar.name)
+        for host_bar in [host_bar for host_bar in self._bars.values() if not host_bar.ended]:
+            found = self._stats.summarize(host_bar.name)
             words = ", ".join(f"{number} {word}" for word, number in found.items() if number)
             if found["failures"] or found["unreachable"]:
-                self._publish(bar.failed, words)
-            elif bar.name in self._stopped:
-                self._publish(bar.cancelled, "Stopped, since another host has failed")
+                self._publish(host_bar.failed, words)
+            elif host_bar.name in self._stopped:
+                self._publish(host_bar.cancelled, "Stopped, since another host has failed")
             else:
-                bar.total = bar.current  # what turned out not to be needed is not waited for
-                self._publish(bar.done, words)
+                # What turned out not to be needed is not waited for.
+                host_bar.total = host_bar.current
+                self._publish(host_bar.done, words)
 
     def _step(self, result, word):
         text = f"{result.task_name}: {word}" if word else ""
         self._publish(self._bar(result.host.name).advance, 1, text)
 
     def _broken(self, result, word, *, goes_on):
-        bar, text = self._bar(result.host.name), f"{result.task_name}: {word}"
+        host_bar, text = self._bar(result.host.name), f"{result.task_name}: {word}"
         if goes_on:
-            self._publish(bar.message, text, level="warning")
+            self._publish(host_bar.message, text, level="warning")
         else:
-            self._publish(bar.failed, text, level="error", data={"state": word})
+            self._publish(host_bar.failed, text, level="error", data={"state": word})
             if result.task.any_errors_fatal:
                 self.v2_playbook_on_no_hosts_remaining()
 

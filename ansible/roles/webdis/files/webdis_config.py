@@ -28,7 +28,9 @@ def problem(configuration: Any) -> str:  # noqa: ANN401  # whatever JSON can hol
     if not isinstance(configuration, dict):
         return "is not a JSON object"
     for key, kind in NEEDED.items():
-        if type(configuration.get(key)) is not kind:
+        value = configuration.get(key)
+        # For Python, true is an int, too.
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             return f"has no {key} of type {kind.__name__}"
     if configuration["acl"][:1] != [{"disabled": ["*"]}]:
         return 'has an acl that does not start with {"disabled": ["*"]}'
