@@ -81,7 +81,8 @@ class Visitor:
     def state(self, path):
         """Return a run's state and its last text, as its plain page shows them."""
         page = self.get(path)
-        state = re.search(r'data-state="(\w+)"', page)[1]
+        # A table of results has states of its own, and may come first.
+        state = re.search(r'id="status" data-state="(\w+)"', page)[1]
         return state, re.search(r'id="text">([^<]*)<', page)[1]
 
     def wait_for(self, path, *states):

@@ -298,6 +298,32 @@ def test_track_is_throttled_and_sends_the_last(publisher_redis, channel):
     assert (updates[-1]["current"], updates[-1]["text"]) == (400, "Working")
 
 
+def test_one_track_after_another_begins_anew(publisher_redis, channel):
+    progress = Progress(publisher_redis, channel, total=3)
+    for items, total in ((iter("abc"), 3), (range(50), 50), (iter("ab"), None)):
+        list(progress.track(items, str, per_second=1000))
+        run = replay(publisher_redis, channel)["state"]["run"]
+        assert run["total"] == total
+    assert (run["current"], run["text"]) == (2, "b")
+
+
+def test_a_track_within_another_has_a_task_of_its_own(publisher_redis, channel):
+    progress = Progress(publisher_redis, channel)
+    with progress.task("core-1") as task:
+        for _ in task.track(range(2)):
+            list(task.track(range(3), "Interfaces"))
+    for _ in progress.track(range(4)):
+        list(progress.track(iter("ab")))
+    state = replay(publisher_redis, channel)["state"]
+    seen = {t["task"]: (t["kind"], t["current"], t.get("total")) for t in state["tasks"]}
+    assert seen == {
+        "core-1": ("done", 2, 2),
+        "core-1/track 2": ("done", 3, 3),
+        "track 2": ("done", 2, None),
+    }
+    assert (state["run"]["current"], state["run"]["total"]) == (4, 4)
+
+
 def test_track_of_nothing_and_of_an_iterator(publisher_redis, channel):
     progress = Progress(publisher_redis, channel)
     assert list(progress.track([])) == []

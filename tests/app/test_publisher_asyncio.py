@@ -40,6 +40,40 @@ def test_tasks_of_asyncio_share_a_run(client, publisher_redis, channel):
     assert [e["text"] for e in seen[-3:]] == ["a", "b", "Done"]
 
 
+def test_track_goes_through_what_is_awaited_and_what_is_not(client, publisher_redis, channel):
+    async def lines():
+        for word in ("a", "b"):
+            yield word
+
+    async def work():
+        async with AsyncProgress(client, channel) as progress:
+            assert [item async for item in progress.track(range(3))] == [0, 1, 2]
+            async for _ in progress.track(lines(), str, total=2):
+                assert [n async for n in progress.track(range(5), "Inner")] == [*range(5)]
+
+    asyncio.run(work())
+    state = replay(publisher_redis, channel)["state"]
+    (inner,) = state["tasks"]
+    assert (inner["label"], inner["kind"], inner["current"]) == ("Inner", "done", 5)
+    run = state["run"]
+    assert (run["kind"], run["current"], run["total"]) == ("done", 2, 2)
+    texts = [event["text"] for event in events_after(publisher_redis, channel, 0)]
+    assert texts[-2:] == ["b", "Done"]
+
+
+def test_who_is_asked_to_stop_stops(client, publisher_redis, channel):
+    async def work():
+        async with client, AsyncProgress(client, channel) as progress:
+            assert not await progress.cancel_requested()
+            async for item in progress.track(range(1000), per_second=10_000):
+                assert item < 3, "it goes on"
+                if item == 1:
+                    assert await progress.request_cancel()
+
+    asyncio.run(work())
+    assert events_after(publisher_redis, channel, 0)[-1]["kind"] == "cancelled"
+
+
 @pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError])
 def test_the_blocks_own_exception_goes_on(client, publisher_redis, channel, error):
     async def work():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -59,3 +61,17 @@ def test_licence_is_the_same_everywhere():
     copies = list((ROOT / "clients").glob("*/LICENSE"))
     assert copies
     assert all(copy.read_text("utf-8") == own for copy in copies)
+
+
+def test_the_publishers_reference_is_that_of_its_docstrings():
+    # A process of its own: what is read here is not what is imported.
+    made = "import reference; print(reference.readme(), end='')"
+    answer = subprocess.run(
+        [sys.executable, "-c", made],
+        cwd=ROOT / "clients",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    written = (ROOT / "clients/python/README.md").read_text(encoding="utf-8")
+    assert written == answer.stdout, "`make client-docs` writes it again"

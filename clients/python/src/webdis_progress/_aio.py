@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from typing import TYPE_CHECKING, Any, Self, cast
+from collections.abc import AsyncIterable
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import redis
 from redis.asyncio.retry import Retry
@@ -18,16 +19,19 @@ from webdis_progress._errors import CancelledError
 from webdis_progress._outbox import Call
 from webdis_progress._run import PATIENCE_SECONDS, RunBar
 from webdis_progress._scripts import REQUEST_CANCEL
+from webdis_progress._track import tracking
 from webdis_progress._wire import own_connection
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
     from types import TracebackType
     from typing import SupportsIndex
 
     from redis.asyncio import Redis
 
     from webdis_progress._event import Message
+
+Item = TypeVar("Item")
 
 _log = logging.getLogger("webdis_progress")
 
@@ -40,7 +44,58 @@ def _end(bar: Bar[Sent], error: BaseException | None) -> Sent:
     return bar.failed(error)
 
 
-class AsyncProgress(RunBar["Coroutine[Any, Any, int]"]):
+async def _each(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[Item]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item
+
+
+class _Awaited(Bar["Coroutine[Any, Any, int]"]):
+    """What `AsyncProgress` and `AsyncTask` do besides publishing."""
+
+    async def track(
+        self,
+        items: Iterable[Item] | AsyncIterable[Item],
+        text: str | Callable[[Item], str] = "",
+        *,
+        total: SupportsIndex | None = None,
+        per_second: float = 5.0,
+    ) -> AsyncIterator[Item]:
+        """Yield ``items`` and publish how many are done, as `Progress.track` does.
+
+        Args:
+            items: Anything that ``for`` or ``async for`` goes through.
+            text: Goes with each message; a function is given the item.
+            total: How many there are; without it, the length of ``items``. What has no
+                length keeps the ``total`` that the bar was given.
+            per_second: Messages a second at most; the last is always sent.
+
+        Raises:
+            CancelledError: Somebody asked for the work to stop.
+        """
+        run = self._whole
+        with tracking(run, self, items, text, total=total, per_second=per_second) as tracked:
+            async for item in _each(items):
+                if tracked.is_due(item):
+                    await tracked.report()
+                    # The answer has said so: this asks nobody.
+                    if run._outbox.cancel:  # noqa: SLF001  # this module's own
+                        await run.raise_if_cancelled()
+                yield item
+                tracked.count()
+            for publish in tracked.rest():
+                await publish()
+
+    @property
+    def _whole(self) -> AsyncProgress:
+        """The run, of which this is a task or which this is."""
+        raise NotImplementedError
+
+
+class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]"]):
     """`Progress` for asyncio: what publishes is awaited, and ``async with`` ends it.
 
     A task of asyncio that is cancelled ends the stream in ``cancelled``, and goes on.
@@ -86,10 +141,17 @@ class AsyncProgress(RunBar["Coroutine[Any, Any, int]"]):
         self._connection: Any = None
 
     def task(
-        self, name: str, total: SupportsIndex | None = None, *, label: str | None = None
+        self,
+        name: str,
+        total: SupportsIndex | None = None,
+        *,
+        label: str | None = None,
+        started_text: str = "Started",
+        done_text: str = "Done",
     ) -> AsyncTask:
         """Return a bar of its own within this run; see `Progress.task`."""
-        task = AsyncTask(self, name, total, label=label, started_text="Started", done_text="Done")
+        texts = {"started_text": started_text, "done_text": done_text}
+        task = AsyncTask(self, name, total, label=label, **texts)
         self._add_task(task)
         return task
 
@@ -113,6 +175,33 @@ class AsyncProgress(RunBar["Coroutine[Any, Any, int]"]):
         """Ask whoever does the work to stop; false if the stream has ended already."""
         answer = self._redis.eval(REQUEST_CANCEL, 1, f"{self.channel}:state")
         return bool(await cast("Awaitable[Any]", answer))
+
+    async def cancel_requested(self) -> bool:
+        """Ask Redis whether somebody wants the work to stop.
+
+        Where nothing is required and Redis is away: whether that was known before.
+        """
+        if not self._outbox.cancel:
+            asked = self._redis.hget(f"{self.channel}:state", "cancel")
+            try:
+                self._outbox.cancel = await cast("Awaitable[Any]", asked) is not None
+            except redis.RedisError as error:
+                if self._outbox.required:
+                    raise
+                _log.warning("%s: whether to stop is not known: %s", self.channel, error)
+        return self._outbox.cancel
+
+    async def raise_if_cancelled(self) -> None:
+        """Raise `CancelledError` if somebody wants the work to stop."""
+        if await self.cancel_requested():
+            raise CancelledError("Somebody asked for the work to stop.")
+
+    @property
+    def _whole(self) -> AsyncProgress:
+        return self
+
+    def _new_task(self, name: str, label: str | None) -> AsyncTask:
+        return AsyncTask(self, name, label=label)
 
     async def __aenter__(self) -> Self:
         """Publish that the work has begun."""
@@ -196,10 +285,14 @@ class AsyncProgress(RunBar["Coroutine[Any, Any, int]"]):
             await connection.disconnect(nowait=True)
 
 
-class AsyncTask(TaskBar["Coroutine[Any, Any, int]"]):
+class AsyncTask(_Awaited, TaskBar["Coroutine[Any, Any, int]"]):
     """`Task` for asyncio, made by `AsyncProgress.task`."""
 
     _run: AsyncProgress
+
+    @property
+    def _whole(self) -> AsyncProgress:
+        return self._run
 
     async def __aenter__(self) -> Self:
         """Publish that it has begun."""

@@ -58,6 +58,7 @@ class Bar(Generic[Sent]):
         self._total: int | None = None
         self.total = total
         self._depth = 0  # how many `track` are at work on it
+        self._tracked = False  # by one, at least
 
     @property
     def current(self) -> int | None:
@@ -183,6 +184,13 @@ class Bar(Generic[Sent]):
     ) -> Sent:
         """Publish that it was stopped on request, and end it."""
         return self._publish(self._content("cancelled", text, level, data))
+
+    def _begin(self, total: SupportsIndex | None) -> None:
+        """Count anew. A total that is not known is the bar's own the first time only."""
+        if total is not None or self._tracked:
+            self.total = total
+        self._tracked = True
+        self.current = 0
 
     def _publish(self, content: Content) -> Sent:
         raise NotImplementedError

@@ -7,7 +7,6 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Sized
 from typing import TYPE_CHECKING, Self, TypeVar, cast
 from weakref import WeakSet
 
@@ -18,6 +17,7 @@ from webdis_progress._errors import CancelledError
 from webdis_progress._outbox import Call
 from webdis_progress._run import PATIENCE_SECONDS, RunBar
 from webdis_progress._scripts import REQUEST_CANCEL
+from webdis_progress._track import tracking
 from webdis_progress._wire import Wire
 
 if TYPE_CHECKING:
@@ -73,41 +73,23 @@ class _Blocking(Bar[int]):
         Raises:
             CancelledError: Somebody asked for the work to stop.
         """
+        run = self._whole
+        with tracking(run, self, items, text, total=total, per_second=per_second) as tracked:
+            for item in items:
+                if tracked.is_due(item):
+                    tracked.report()
+                    # The answer has said so: this asks nobody.
+                    if run._outbox.cancel:  # noqa: SLF001  # this module's own
+                        run.raise_if_cancelled()
+                yield item
+                tracked.count()
+            for publish in tracked.rest():
+                publish()
+
+    @property
+    def _whole(self) -> Progress:
+        """The run, of which this is a task or which this is."""
         raise NotImplementedError
-
-    def _track(
-        self, run: Progress, items: Iterable[Item], text: Text[Item], per_second: float
-    ) -> Iterator[Item]:
-        sent, sent_at = -1, 0.0
-        count = 0
-        words = ""
-        for item in items:
-            words = text(item) if callable(text) else text
-            now = time.monotonic()
-            if sent < 0 or now - sent_at >= 1 / per_second:
-                self.update(count, words)
-                sent, sent_at = count, now
-                # The answer to the update has said so: this asks nobody.
-                if run._outbox.cancel:  # noqa: SLF001  # this module's own
-                    run.raise_if_cancelled()
-            yield item
-            count += 1
-            self.current = count
-        if sent != count:
-            self.update(count, words if callable(text) else text)
-
-    def _begin(self, items: object, total: SupportsIndex | None) -> None:
-        tracked_before = self._tracked
-        self._tracked = True
-        if total is not None:
-            self.total = total
-        elif isinstance(items, Sized):
-            self.total = len(items)
-        elif tracked_before:
-            self.total = None
-        self.current = 0
-
-    _tracked = False
 
     def __enter__(self) -> Self:
         """Publish that it has begun."""
@@ -135,7 +117,7 @@ class Progress(_Blocking, RunBar[int]):
     Args:
         redis: A client whose user may use the channel's keys. A connection of its kind
             is kept from the first event to the end of the stream.
-        channel: For example ``progress:`` and 128 random bits.
+        channel: For example ``"progress:"`` and 128 random bits.
         total: How many steps there are, if it is known.
         required: Whether work stops with `NotSentError` when Redis is away. If not, that is
             logged, the last 1,000 events (1 MiB) wait for it to be back, and how many
@@ -258,15 +240,12 @@ class Progress(_Blocking, RunBar[int]):
         if self.cancel_requested():
             raise CancelledError("Somebody asked for the work to stop.")
 
-    def track(
-        self,
-        items: Iterable[Item],
-        text: Text[Item] = "",
-        *,
-        total: SupportsIndex | None = None,
-        per_second: float = 5.0,
-    ) -> Iterator[Item]:
-        yield from _tracked(self, self, items, text, total=total, per_second=per_second)
+    @property
+    def _whole(self) -> Progress:
+        return self
+
+    def _new_task(self, name: str, label: str | None) -> Task:
+        return Task(self, name, label=label)
 
     def __enter__(self) -> Self:
         """Publish that the work has begun."""
@@ -339,15 +318,9 @@ class Task(_Blocking, TaskBar[int]):
 
     _run: Progress
 
-    def track(
-        self,
-        items: Iterable[Item],
-        text: Text[Item] = "",
-        *,
-        total: SupportsIndex | None = None,
-        per_second: float = 5.0,
-    ) -> Iterator[Item]:
-        yield from _tracked(self._run, self, items, text, total=total, per_second=per_second)
+    @property
+    def _whole(self) -> Progress:
+        return self._run
 
     def __exit__(
         self,
@@ -362,35 +335,6 @@ class Task(_Blocking, TaskBar[int]):
 
     def _publish(self, content: Content) -> int:
         return self._run._publish_of(self, content)  # noqa: SLF001  # this module's own
-
-
-def _tracked(  # noqa: PLR0913  # as `track` has them
-    run: Progress,
-    bar: Progress | Task,
-    items: Iterable[Item],
-    text: Text[Item],
-    *,
-    total: SupportsIndex | None,
-    per_second: float,
-) -> Iterator[Item]:
-    """Track by the bar, or by a task of its own where the bar is being tracked already."""
-    depth = bar._depth  # noqa: SLF001  # this module's own
-    inner = depth > 0
-    if inner:
-        prefix = f"{bar.name}/" if isinstance(bar, Task) else ""
-        label = text if isinstance(text, str) and text else None
-        bar._depth += 1  # noqa: SLF001
-        tracker: Progress | Task = Task(run, f"{prefix}track {depth + 1}", label=label)
-    else:
-        bar._depth += 1  # noqa: SLF001
-        tracker = bar
-    try:
-        tracker._begin(items, total)  # noqa: SLF001
-        yield from tracker._track(run, items, text, per_second)  # noqa: SLF001
-        if inner:
-            tracker.done()
-    finally:
-        bar._depth -= 1  # noqa: SLF001
 
 
 def _refuse_asyncio(client: object) -> None:

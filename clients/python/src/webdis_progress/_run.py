@@ -93,6 +93,10 @@ class RunBar(Bar[Sent]):
             messages.append(self._make(Content("progress", "", step=1), ts))
         return messages
 
+    def _new_task(self, name: str, label: str | None) -> TaskBar[Sent]:
+        """Return a task that is not counted."""
+        raise NotImplementedError
+
     def _add_task(self, task: TaskBar[Sent]) -> None:
         task._counted = self._count_tasks  # noqa: SLF001  # its own
         self._tasks.add(task.name)

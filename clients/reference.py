@@ -1,0 +1,114 @@
+"""The publisher's reference, made from its docstrings: a part of clients/python/README.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import griffe
+
+FOLDER = Path(__file__).parent / "python"
+README = FOLDER / "README.md"
+MARK = "<!-- Made by `make client-docs` from the docstrings -->\n"
+
+
+def _text(docstring: griffe.Docstring | None) -> list[str]:
+    """Return a docstring as lines of Markdown."""
+    lines: list[str] = []
+    for section in docstring.parse("google") if docstring else []:
+        match section:
+            case griffe.DocstringSectionText():
+                lines.append(section.value)
+            case griffe.DocstringSectionParameters():
+                lines += [f"- `{one.name}`: {_line(one.description)}" for one in section.value]
+            case griffe.DocstringSectionAttributes():
+                lines += [f"- `.{one.name}`: {_line(one.description)}" for one in section.value]
+            case griffe.DocstringSectionReturns():
+                words = " ".join(one.description for one in section.value)
+                lines.append(f"Returns: {_line(words)}")
+            case griffe.DocstringSectionRaises():
+                lines += [
+                    f"- raises `{str(one.annotation).strip('()')}`: {_line(one.description)}"
+                    for one in section.value
+                ]
+            case _:
+                raise TypeError(f"A section {section.kind} of a docstring is not known here.")
+        lines.append("")
+    return lines
+
+
+def _line(description: str) -> str:
+    return " ".join(description.split())
+
+
+def _signature(function: griffe.Function, name: str) -> str:
+    """Return how a function is called, without the types, which the package carries."""
+    words = []
+    for parameter in function.parameters:
+        if parameter.name == "self":
+            continue
+        if parameter.kind is griffe.ParameterKind.keyword_only and "*" not in words:
+            words.append("*")
+        default = "" if parameter.default is None else f"={parameter.default}"
+        words.append(f"{parameter.name}{default}")
+    managers = {str(one.value).rpartition(".")[2] for one in function.decorators}
+    if "asynccontextmanager" in managers:
+        before = "async with "
+    elif "contextmanager" in managers:
+        before = "with "
+    elif "Iterator" in str(function.returns):
+        before = "async for … in " if "async" in function.labels else "for … in "
+    else:
+        before = "await " if "async" in function.labels else ""
+    return f"{before}{name}({', '.join(words)})"
+
+
+def _heading(depth: int, one: griffe.Object | griffe.Alias, name: str) -> list[str]:
+    called = _signature(one, name) if one.is_function else name
+    return [f"{'#' * depth} `{called}`", "", *_text(one.docstring)]
+
+
+def _members(
+    one: griffe.Class, without: tuple[str, ...] = ()
+) -> list[griffe.Object | griffe.Alias]:
+    """Return what a class has that is public and described, its own and inherited."""
+    return [
+        member
+        for name, member in sorted(one.all_members.items())
+        if not name.startswith("_") and name not in without and member.has_docstring
+    ]
+
+
+def reference() -> str:
+    """Return the reference in Markdown."""
+    package = griffe.load("webdis_progress", search_paths=[FOLDER / "src"])
+    public = [package[name] for name in sorted(package.exports or [])]
+    lines = ["## Reference", "", "The types of all this are in the package.", ""]
+    for one in [one for one in public if one.is_function]:
+        lines += _heading(3, one, one.name)
+    bar = package["_bar.Bar"]
+    shared = tuple(member.name for member in _members(bar))
+    for one in [one for one in public if one.is_class]:
+        init = one.members.get("__init__")
+        name = _signature(init, one.name) if init else one.name
+        lines += [f"### `{name}`", "", *_text(one.docstring)]
+        for member in _members(one, shared if "track" in one.all_members else ()):
+            lines += _heading(4, member, f"{one.name}.{member.name}")
+    lines += [
+        "### `Progress`, `Task`, `AsyncProgress` and `AsyncTask` have",
+        "",
+        *_text(bar.docstring),
+    ]
+    for member in _members(bar):
+        lines += _heading(4, member, member.name)
+    lines += ["### Limits", ""]
+    lines += [f"- `{one.name}` = {one.value}" for one in public if one.is_attribute]
+    return "\n".join(lines) + "\n"
+
+
+def readme() -> str:
+    """Return the README with the reference as it is now."""
+    return README.read_text(encoding="utf-8").split(MARK)[0] + MARK + "\n" + reference()
+
+
+if __name__ == "__main__":
+    README.write_text(readme(), encoding="utf-8")
