@@ -29,9 +29,9 @@ $(shell requirements/check.sh)
 .venv/demo.stamp: clients/python/pyproject.toml
 
 # Node.js is one of the Python packages, so it is pinned as they are.
-NODE := PATH="$(CURDIR)/.venv/bin:$$PATH"
+NODEJS := PATH="$(CURDIR)/.venv/bin:$$PATH"
 node_modules/.package-lock.json: package-lock.json .npmrc .venv/test.stamp
-	@$(NODE) npm ci --loglevel=error && touch $@
+	@$(NODEJS) npm ci --loglevel=error && touch $@
 
 up: .venv/ops.stamp ## create, start and provision the instance (PROVIDER= SUITE= SOURCES= TLS=1 LAB=6 NODES=3)
 	@$(KIT) up
@@ -130,7 +130,7 @@ lint: .venv/ops.stamp .venv/demo.stamp .venv/devices.stamp .venv/test.stamp node
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	$(NODE) node_modules/.bin/tsc
+	$(NODEJS) node_modules/.bin/tsc
 	.venv/bin/yamllint --strict .
 	for folder in ansible kit/ansible; do (cd $$folder && PATH="$(CURDIR)/.venv/bin:$$PATH" ansible-lint --offline --profile production) || exit 1; done
 
@@ -145,8 +145,8 @@ dist-python: .venv/ops.stamp .venv/demo.stamp ## build wheel and source archive 
 
 dist-javascript: node_modules/.package-lock.json ## build the npm package into dist/
 	@rm -rf clients/javascript/types && mkdir -p dist
-	@$(NODE) node_modules/.bin/tsc -p clients/javascript
-	@$(NODE) npm pack ./clients/javascript --pack-destination dist --silent
+	@$(NODEJS) node_modules/.bin/tsc -p clients/javascript
+	@$(NODEJS) npm pack ./clients/javascript --pack-destination dist --silent
 
 sbom: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## write .kit/sbom.json: every Python package, as CycloneDX
 	.venv/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file .kit/sbom.json .venv/bin/python
@@ -162,7 +162,7 @@ screenshots: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## take the pictu
 
 diagrams: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## draw the diagrams of docs/ again
 	@tests/install.sh
-	cd docs/diagrams && $(NODE) npm ci --no-audit --no-fund
+	cd docs/diagrams && $(NODEJS) npm ci --no-audit --no-fund
 	.venv/bin/python docs/diagrams/render.py
 
 role-docs: .venv/ops.stamp ## write the roles' README files again from their specifications
