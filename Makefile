@@ -168,8 +168,8 @@ diagrams: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## draw the diagrams
 role-docs: .venv/ops.stamp ## write the roles' README files again from their specifications
 	@.venv/bin/python ansible/role_docs.py
 
-client-docs: .venv/test.stamp ## write the reference in clients/python/README.md again from the docstrings
-	@.venv/bin/python clients/reference.py
+client-docs: .venv/test.stamp node_modules/.package-lock.json ## write the references in the clients' README files again
+	@$(NODEJS) .venv/bin/python clients/reference.py
 
 lock: ## resolve pyproject.toml into requirements/ again (needs uv)
 	@requirements/lock.sh

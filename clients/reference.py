@@ -1,14 +1,16 @@
-"""The publisher's reference, made from its docstrings: a part of clients/python/README.md."""
+"""The references in the clients' README files: of docstrings, and of what JSDoc declares."""
 
 from __future__ import annotations
 
+import re
+import subprocess
+import tempfile
 from pathlib import Path
 
 import griffe
 
-FOLDER = Path(__file__).parent / "python"
-README = FOLDER / "README.md"
-MARK = "<!-- Made by `make client-docs` from the docstrings -->\n"
+CLIENTS = Path(__file__).parent
+MARK = "<!-- Made by `make client-docs` from the sources -->\n"
 
 
 def _text(docstring: griffe.Docstring | None) -> list[str]:
@@ -80,7 +82,7 @@ def _members(
 
 def reference() -> str:
     """Return the reference in Markdown."""
-    package = griffe.load("webdis_progress", search_paths=[FOLDER / "src"])
+    package = griffe.load("webdis_progress", search_paths=[CLIENTS / "python/src"])
     public = [package[name] for name in sorted(package.exports or [])]
     lines = ["## Reference", "", "The types of all this are in the package.", ""]
     for one in [one for one in public if one.is_function]:
@@ -105,10 +107,41 @@ def reference() -> str:
     return "\n".join(lines) + "\n"
 
 
-def readme() -> str:
-    """Return the README with the reference as it is now."""
-    return README.read_text(encoding="utf-8").split(MARK)[0] + MARK + "\n" + reference()
+def declarations() -> str:
+    """Return the subscriber's reference: its declarations, which hold what its comments say.
+
+    Raises:
+        subprocess.CalledProcessError: TypeScript's compiler refuses.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            ["node", "node_modules/.bin/tsc", "-p", "clients/javascript", "--outDir", folder],
+            cwd=CLIENTS.parent,
+            check=True,
+        )
+        lines = ["## Reference", "", "`webdis-progress/element` is the last of these.", ""]
+        for name in ("progress", "run", "element"):
+            text = Path(folder, f"{name}.d.ts").read_text(encoding="utf-8")
+            # The types come again below it, and those of another file are told there.
+            text = re.sub(
+                r"/\*\*(?:(?!\*/).)*@typedef(?:(?!\*/).)*\*/\n", "", text, flags=re.DOTALL
+            )
+            text = re.sub(
+                r"^(export type \w+ = import\(|import ).*\n", "", text, flags=re.MULTILINE
+            )
+            lines += [f"### `{name}.js`", "", "```ts", text.strip(), "```", ""]
+    return "\n".join(lines)
+
+
+REFERENCES = {"python": reference, "javascript": declarations}
+
+
+def readme(client: str) -> str:
+    """Return a client's README with its reference as it is now."""
+    written = (CLIENTS / client / "README.md").read_text(encoding="utf-8")
+    return written.split(MARK)[0] + MARK + "\n" + REFERENCES[client]()
 
 
 if __name__ == "__main__":
-    README.write_text(readme(), encoding="utf-8")
+    for client in REFERENCES:
+        (CLIENTS / client / "README.md").write_text(readme(client), encoding="utf-8")
