@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from kit.checkout import KIT_DIR, SSH_CONFIG, read_instance
 from kit.errors import KitError
 from kit.tls import CA_FILE
 from kit.verify import publisher
+from tests import services
 from tests.demo_server import Demo
 
 if TYPE_CHECKING:
@@ -66,6 +68,18 @@ def server(instance: dict[str, Any]) -> Iterator[Host]:
         )
         command = ["ssh", "-F", SSH_CONFIG, "-O", "exit", "-o", f"ControlPath={control_path}"]
         subprocess.run([*command, "server"], capture_output=True, check=False)
+
+
+@pytest.fixture(scope="session")
+def redis_service(
+    instance: dict[str, Any], request: pytest.FixtureRequest
+) -> Iterator[services.Redis]:
+    """Return what stops and starts the instance's Redis."""
+    if instance["provider"] == "local":
+        with contextlib.closing(services.Supervised(instance)) as supervised:
+            yield supervised
+    else:
+        yield services.Unit(request.getfixturevalue("server"))
 
 
 @pytest.fixture

@@ -107,9 +107,16 @@ LANES = [
         instance="pages",
         up=True,
         layers=[
-            Layer("app", pytest("tests/app"), quick=True),
             Layer("e2e", pytest("tests/e2e"), quick=True),
+            Layer("app on a server", pytest("tests/app", "-m", "machine"), quick=True),
         ],
+    ),
+    Lane(
+        "app",
+        instance="app",
+        up=True,
+        environment={"PROVIDER": "local"},
+        layers=[Layer("app", pytest("tests/app", "-m", "not machine"), quick=True)],
     ),
     Lane(
         "documents",

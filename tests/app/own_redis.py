@@ -1,15 +1,17 @@
-"""A Redis of a test's own, without passwords: the instance's program, reached through SSH."""
+"""A Redis of a test's own, without passwords: the instance's program, here or through SSH."""
 
 from __future__ import annotations
 
 import contextlib
 import secrets
 import subprocess
+import tempfile
 from typing import TYPE_CHECKING, Self
 
 import redis
 
 from kit.checkout import SSH_CONFIG
+from kit.local.configuration import LOCAL_DIR
 from tests.demo_server import eventually, free_port
 
 if TYPE_CHECKING:
@@ -24,25 +26,23 @@ class OwnRedis:
     """
 
     def __init__(self, *settings: str) -> None:
-        socket = f"/tmp/own-redis-{secrets.token_hex(6)}.sock"  # noqa: S108  # on the instance
         port = free_port()
         # It ends with its input, however this process ends.
-        remote = (
-            f"/opt/redis/current/bin/redis-server --port 0 --unixsocket {socket} --save '' "
-            f"--dir /tmp {' '.join(settings)} >/dev/null & cat; kill $!; wait; rm -f {socket}"
-        )
+        until_then = f"--save '' {' '.join(settings)} >/dev/null & cat; kill $!; wait"
+        if LOCAL_DIR.exists():
+            (program,) = LOCAL_DIR.glob("opt/redis-*/bin/redis-server")
+            script = f'"$1" --port {port} --dir "$2" {until_then}'
+            command = ["sh", "-c", script, "sh", str(program), tempfile.gettempdir()]
+        else:
+            socket = f"/tmp/own-redis-{secrets.token_hex(6)}.sock"  # noqa: S108  # on the instance
+            script = (
+                f"/opt/redis/current/bin/redis-server --port 0 --unixsocket {socket} --dir /tmp "
+                f"{until_then}; rm -f {socket}"
+            )
+            forward = ["-S", "none", "-L", f"{port}:{socket}"]
+            command = ["ssh", "-F", str(SSH_CONFIG), *forward, "server", script]
         self._process = subprocess.Popen(
-            [
-                "ssh",
-                "-F",
-                str(SSH_CONFIG),
-                "-S",
-                "none",
-                "-L",
-                f"{port}:{socket}",
-                "server",
-                remote,
-            ],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -140,22 +140,24 @@ def test_a_killed_web_server_changes_nothing_for_a_job_or_its_page(visitor, demo
     assert seqs == list(range(1, len(seqs) + 1))
 
 
-def test_redis_is_away_for_longer_than_a_heartbeat_and_the_job_goes_on(visitor, server):
+def test_redis_is_away_for_longer_than_a_heartbeat_and_the_job_goes_on(visitor, redis_service):
     path = running(visitor)
-    assert server.run("systemctl stop redis").rc == 0
+    redis_service.stop()
     time.sleep(HEARTBEAT_SECONDS + 2)  # the fault lasts that long
-    assert server.run("systemctl start redis").rc == 0
+    redis_service.start()
     assert visitor.wait_for(path, "done", "failed") == ("done", "Done")
     seqs = [event["seq"] for event in events(visitor, path)]
     assert seqs == list(range(1, len(seqs) + 1))
 
 
-def test_redis_is_away_beyond_patience_and_the_job_says_so_and_the_next_is_done(visitor, server):
+def test_redis_is_away_beyond_patience_and_the_job_says_so_and_the_next_is_done(
+    visitor, redis_service
+):
     path = running(visitor)
     waiting = start(visitor)
-    assert server.run("systemctl stop redis").rc == 0
+    redis_service.stop()
     time.sleep(PATIENCE_SECONDS + 5)  # the fault lasts that long
-    assert server.run("systemctl start redis").rc == 0
+    redis_service.start()
     state, text = visitor.wait_for(path, "done", "failed")
     assert (state, text) == ("failed", tasks.UNREPORTED)
     assert visitor.wait_for(waiting, "done", "failed") == ("done", "Done")
@@ -172,6 +174,7 @@ def test_a_job_does_not_outlive_its_worker(start_demo):
     demo.stop()
 
 
+@pytest.mark.machine
 def test_an_audit_finds_the_rules_kept(visitor, instance):
     path = visitor.post("/audit/")
     state, text = visitor.wait_for(path, "done", "failed")
@@ -204,6 +207,7 @@ def open_over_ipv6(server):
     assert server.run(f"systemctl stop {unit}").rc == 0
 
 
+@pytest.mark.machine
 def test_an_audit_finds_what_is_open_over_ipv6_only(visitor, open_over_ipv6):
     path = visitor.post("/audit/")
     state, text = visitor.wait_for(path, "done", "failed")

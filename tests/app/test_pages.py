@@ -120,6 +120,7 @@ def test_a_forged_session_owns_nothing(app):
     assert mallory.get(f"/progress/{channel}/events").status_code == 404
 
 
+@pytest.mark.machine
 def test_a_run_is_its_sessions_alone(app):
     alice, bob = app.test_client(), app.test_client()
     for page in ("/job/", "/audit/"):
@@ -140,6 +141,7 @@ def test_a_run_is_its_sessions_alone(app):
         assert "cancelled" in alice.get(path).text
 
 
+@pytest.mark.machine
 def test_an_audit_is_no_job_and_takes_no_target(app):
     client = app.test_client()
     fields = form(client, "/audit/", address="192.0.2.1", port="1")

@@ -173,19 +173,19 @@ def test_a_wrong_password_is_not_tried_again(instance, channel):
         Progress(stranger, channel, patience_seconds=3600).message("x")
 
 
-def test_nothing_is_lost_while_redis_restarts(server, publisher_redis, channel):
+def test_nothing_is_lost_while_redis_restarts(redis_service, publisher_redis, channel):
     progress = Progress(publisher_redis, channel)
     progress.message("0")
     # A restart that does not happen fails this test, though in a thread.
-    restart = threading.Thread(target=server.run_test, args=("systemctl restart redis",))
-    pid = server.check_output("systemctl show -P MainPID redis")
+    restart = threading.Thread(target=redis_service.restart)
+    run_id = publisher_redis.info("server")["run_id"]
     restart.start()
     count = 1
     while restart.is_alive() or count < 50:
         progress.message(str(count))
         count += 1
     restart.join()
-    assert server.check_output("systemctl show -P MainPID redis") != pid
+    assert publisher_redis.info("server")["run_id"] != run_id
     kept = texts(publisher_redis, channel)
     # A slow restart leaves time for more messages than are kept.
     assert len(kept) >= min(count, MAX_MESSAGES)

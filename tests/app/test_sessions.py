@@ -68,6 +68,7 @@ def test_starts_at_once_are_all_the_sessions_own(app, client):
         assert {client.get(path).status_code for path, _ in started} == {200}
 
 
+@pytest.mark.machine
 def test_runs_and_tabs_of_one_session_are_each_replayed_to_it_only(app, publisher_redis):
     alice, bob = app.test_client(), app.test_client()
     replays = [replay_of(alice, start(alice, page)) for page in ("/job/", "/audit/", "/job/")]
@@ -81,6 +82,7 @@ def test_runs_and_tabs_of_one_session_are_each_replayed_to_it_only(app, publishe
         assert bob.get(replay).status_code == 404
 
 
+@pytest.mark.machine
 def test_a_full_queue_leaves_no_run_behind(client, monkeypatch):
     monkeypatch.setattr("demo_app.jobs.queue.MOST_WAITING", 1)
     path = start(client)
@@ -105,11 +107,11 @@ def test_runs_are_listed_with_the_time_and_the_state(client, publisher_redis):
         assert token[:8] not in re.sub(r'href="\S+"', "", "".join(lines))
 
 
-def test_a_restart_of_redis_and_web_server_loses_no_run(start_demo, server):
+def test_a_restart_of_redis_and_web_server_loses_no_run(start_demo, redis_service):
     demo = start_demo()
     visitor = demo.visitor()
     path = visitor.post("/job/")
-    assert server.run("systemctl restart redis").rc == 0
+    redis_service.restart()
     demo.eventually(lambda: visitor.status_of("/job/") == 200, "Redis is not back")
     demo.kill("demo_app.server.web")
     assert visitor.status_of(path) == 200

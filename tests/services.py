@@ -1,0 +1,76 @@
+"""Stop and start an instance's Redis, however it is kept running."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from typing import TYPE_CHECKING, Any, Protocol
+
+import redis
+
+from kit.local.configuration import LOCAL_DIR
+from kit.local.provider import Local
+from kit.progress import Phases
+from kit.verify import publisher
+from tests.demo_server import eventually
+
+if TYPE_CHECKING:
+    from testinfra.host import Host
+
+
+class Redis(Protocol):
+    """The instance's Redis; Webdis goes and comes back with it."""
+
+    def stop(self) -> None:
+        """Stop it; it stays away."""
+
+    def start(self) -> None:
+        """Return when it answers again."""
+
+    def restart(self) -> None:
+        """Return when another process of it answers."""
+
+
+class Unit:
+    """A unit of systemd, which waits for it."""
+
+    def __init__(self, server: Host) -> None:
+        self._server = server
+
+    def stop(self) -> None:
+        self._server.check_output("systemctl stop redis")
+
+    def start(self) -> None:
+        self._server.check_output("systemctl start redis")
+
+    def restart(self) -> None:
+        self._server.check_output("systemctl restart redis")
+
+
+class Supervised:
+    """A program of PROVIDER=local."""
+
+    def __init__(self, instance: dict[str, Any]) -> None:
+        self._client = publisher(instance)
+
+    def _run_id(self) -> str:
+        """Return which process answers; empty while none does."""
+        with contextlib.suppress(redis.RedisError):
+            return self._client.info("server")["run_id"]
+        return ""
+
+    def stop(self) -> None:
+        assert Local().down()
+
+    def start(self) -> None:
+        assert Local().up(os.environ.get("SOURCES") or "auto", Phases())
+        eventually(self._run_id, "Redis does not start")
+
+    def restart(self) -> None:
+        before = self._run_id()
+        os.kill(int((LOCAL_DIR / "redis.pid").read_text()), signal.SIGTERM)
+        eventually(lambda: self._run_id() not in ("", before), "Redis stays away")
+
+    def close(self) -> None:
+        self._client.close()
