@@ -64,8 +64,10 @@ def _signature(function: griffe.Function, name: str) -> str:
     return f"{before}{name}({', '.join(words)})"
 
 
-def _heading(depth: int, one: griffe.Object | griffe.Alias, name: str) -> list[str]:
-    called = _signature(one, name) if one.is_function else name
+def _entry(depth: int, one: griffe.Object | griffe.Alias, name: str) -> list[str]:
+    """Return a heading that says how something is called, and what its docstring says."""
+    function = one.members.get("__init__") if one.is_class else one if one.is_function else None
+    called = _signature(function, name) if function else name
     return [f"{'#' * depth} `{called}`", "", *_text(one.docstring)]
 
 
@@ -86,22 +88,17 @@ def reference() -> str:
     public = [package[name] for name in sorted(package.exports or [])]
     lines = ["## Reference", "", "The types of all this are in the package.", ""]
     for one in [one for one in public if one.is_function]:
-        lines += _heading(3, one, one.name)
+        lines += _entry(3, one, one.name)
     bar = package["_bar.Bar"]
     shared = tuple(member.name for member in _members(bar))
     for one in [one for one in public if one.is_class]:
-        init = one.members.get("__init__")
-        name = _signature(init, one.name) if init else one.name
-        lines += [f"### `{name}`", "", *_text(one.docstring)]
+        lines += _entry(3, one, one.name)
         for member in _members(one, shared if "track" in one.all_members else ()):
-            lines += _heading(4, member, f"{one.name}.{member.name}")
-    lines += [
-        "### `Progress`, `Task`, `AsyncProgress` and `AsyncTask` have",
-        "",
-        *_text(bar.docstring),
-    ]
+            lines += _entry(4, member, f"{one.name}.{member.name}")
+    lines += ["### `Progress`, `Task`, `AsyncProgress` and `AsyncTask` have", ""]
+    lines += _text(bar.docstring)
     for member in _members(bar):
-        lines += _heading(4, member, member.name)
+        lines += _entry(4, member, member.name)
     lines += ["### Limits", ""]
     lines += [f"- `{one.name}` = {one.value}" for one in public if one.is_attribute]
     return "\n".join(lines) + "\n"

@@ -82,10 +82,13 @@ class Playbook:
                 log.seek(0)
                 said = log.read()
         self._tell()
-        for device in self._devices:
-            if self._cancelled.is_set() and device.name not in self._told:
-                self._progress.task(device.name).cancelled(CANCELLED)
-                self._finished(Row(device.name, text=CANCELLED, log=self._log(device.name)[0]))
+        if self._cancelled.is_set():
+            left = [device.name for device in self._devices if device.name not in self._told]
+            for name in left:
+                self._progress.task(name).cancelled(CANCELLED)
+            events = self._events() if left else []
+            for name in left:
+                self._finished(Row(name, text=CANCELLED, log=_log(events, name)[0]))
         if code not in KNOWN_EXIT_CODES and not self._cancelled.is_set():
             print(redact(said), file=sys.stderr)
             raise PlaybookError(f"ansible-playbook ended with {code}.")
@@ -157,12 +160,16 @@ class Playbook:
     def _tell(self) -> None:
         """Tell the rows of devices that have ended since."""
         state = replay(connections.publisher(), self._progress.channel)["state"]
-        for event in state["tasks"]:
+        ended = [
+            event
+            for event in state["tasks"]
+            if event["kind"] in TERMINAL and event["task"] not in self._told
+        ]
+        events = self._events() if ended else []
+        for event in ended:
             name = event["task"]
-            if event["kind"] not in TERMINAL or name in self._told:
-                continue
             self._told.add(name)
-            log, seconds = self._log(name)
+            log, seconds = _log(events, name)
             row = Row(
                 name, STATES.get(event["kind"], "cancelled"), event["text"], seconds, 1, log=log
             )
@@ -171,15 +178,18 @@ class Playbook:
             self._finished(row)
             self._progress.advance(1)
 
-    def _log(self, name: str) -> tuple[list[str], float]:
-        """Return what a device's bar has said, and the seconds from its first task to its last."""
-        events = events_after(connections.publisher(), self._progress.channel, 0)
-        said = [event for event in events if event.get("task") == name][1:]  # not that it waits
-        if not said:
-            return [], 0.0
-        times = [datetime.fromisoformat(event["ts"]) for event in (said[0], said[-1])]
-        seconds = round((times[1] - times[0]).total_seconds(), 1)
-        return [event["text"] for event in said if event["text"]], seconds
+    def _events(self) -> list[dict[str, Any]]:
+        return events_after(connections.publisher(), self._progress.channel, 0)
+
+
+def _log(events: list[dict[str, Any]], name: str) -> tuple[list[str], float]:
+    """Return what a device's bar has said, and the seconds from its first task to its last."""
+    said = [event for event in events if event.get("task") == name][1:]  # not that it waits
+    if not said:
+        return [], 0.0
+    times = [datetime.fromisoformat(event["ts"]) for event in (said[0], said[-1])]
+    seconds = round((times[1] - times[0]).total_seconds(), 1)
+    return [event["text"] for event in said if event["text"]], seconds
 
 
 def redis_url(arguments: Mapping[str, Any]) -> str:

@@ -150,8 +150,9 @@ class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]"]):
         done_text: str = "Done",
     ) -> AsyncTask:
         """Return a bar of its own within this run; see `Progress.task`."""
-        texts = {"started_text": started_text, "done_text": done_text}
-        task = AsyncTask(self, name, total, label=label, **texts)
+        task = AsyncTask(
+            self, name, total, label=label, started_text=started_text, done_text=done_text
+        )
         self._add_task(task)
         return task
 
