@@ -22,7 +22,7 @@ from kit.checkout import (
     host_name,
     read_instance,
 )
-from kit.errors import KitError
+from kit.errors import KitError, drop_output
 from kit.progress import Phases
 from kit.vagrant import DATA_DIR, LAN_FILE, Vagrant, machine_on_the_lan
 
@@ -197,6 +197,7 @@ def main() -> int:
         check_name()
         with _alone(command):
             COMMANDS[command]()
+        sys.stdout.flush()
     except KitError as error:
         text = textwrap.fill(f"Error: {error}", 100, break_long_words=False, break_on_hyphens=False)
         print(text, file=sys.stderr)
@@ -204,6 +205,14 @@ def main() -> int:
     except KeyboardInterrupt:
         print(f"\nInterrupted; `make {command}` goes on from here.", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        drop_output()
+        if command in CHANGING:
+            print(
+                f"Interrupted, as nobody reads the output; `make {command}` goes on from here.",
+                file=sys.stderr,
+            )
+            return 1
     return 0
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from kit import pairs
 from kit.checkout import CACHE_DIR
+from kit.errors import drop_output
 from kit.local import compiler
 
 PYTHON = (3, 11)
@@ -611,4 +612,10 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        drop_output()
+        code = 0
+    sys.exit(code)

@@ -62,11 +62,12 @@ class _Ticker:
         return f"{self._label}{step} ({time.monotonic() - self._start:.0f} s, log: {self._log})"
 
     def _run(self) -> None:
-        while not self._stop.wait(0.5 if self._terminal else REPORT_SECONDS):
-            if self._terminal:
-                print(f"\r\x1b[K... {self._line()}"[:160], end="", flush=True)
-            else:
-                print(f"... {self._line()}", flush=True)
+        with contextlib.suppress(BrokenPipeError):  # the command says so with its next line
+            while not self._stop.wait(0.5 if self._terminal else REPORT_SECONDS):
+                if self._terminal:
+                    print(f"\r\x1b[K... {self._line()}"[:160], end="", flush=True)
+                else:
+                    print(f"... {self._line()}", flush=True)
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -56,6 +56,34 @@ def test_unknown_choice_names_the_valid_ones(run_kit, variable, valid):
     assert "Traceback" not in answer.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        (["kit", "dir"], 0, ""),
+        (["kit", "status"], 1, "no instance"),
+        (["kit", "destroy"], 1, "`make destroy` goes on from here"),
+        (["kit.doctor"], 0, ""),
+    ],
+)
+def test_output_that_nobody_reads_any_more_is_no_error(checkout, command, code, said):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as nobody:
+        answer = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=checkout,
+            env={**os.environ, "KIT_INSTANCE": ""},
+            stdout=nobody,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert answer.returncode == code
+    assert said in answer.stderr
+    assert bool(said) == bool(answer.stderr)
+
+
 @pytest.mark.parametrize("name", ["../elsewhere", "TLS", "a b", "a/b"])
 def test_an_instance_name_that_is_none_is_refused(run_kit, name):
     answer = run_kit("status", KIT_INSTANCE=name)
