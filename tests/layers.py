@@ -82,6 +82,11 @@ LANES = [
         up=True,
         layers=[
             Layer("server", pytest("tests/server", "--ignore", BUILDS), quick=True),
+            Layer(
+                "app and e2e on a server",
+                pytest("tests/app", "tests/e2e", "-m", "machine"),
+                quick=True,
+            ),
             Layer("walls", pytest("tests/security"), quick=True),
             Layer("surroundings", pytest("tests/surroundings")),
             Layer("three faults", pytest(FAULTS, "-k", QUICK_FAULTS), quick=True),
@@ -106,10 +111,8 @@ LANES = [
         "pages",
         instance="pages",
         up=True,
-        layers=[
-            Layer("e2e", pytest("tests/e2e"), quick=True),
-            Layer("app on a server", pytest("tests/app", "-m", "machine"), quick=True),
-        ],
+        environment={"PROVIDER": "local"},
+        layers=[Layer("e2e", pytest("tests/e2e", "-m", "not machine"), quick=True)],
     ),
     Lane(
         "app",

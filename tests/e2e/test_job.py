@@ -256,7 +256,12 @@ def test_without_javascript_the_job_runs_and_its_page_tells(visitor):
 
 
 @pytest.mark.parametrize(
-    ("path", "button"), [("/job/", "Start"), ("/audit/", "Start"), ("/own/", "Run")]
+    ("path", "button"),
+    [
+        ("/job/", "Start"),
+        pytest.param("/audit/", "Start", marks=pytest.mark.machine),
+        ("/own/", "Run"),
+    ],
 )
 def test_one_press_is_one_start(page, path, button):
     posts = []
@@ -284,6 +289,7 @@ def test_one_press_is_one_start(page, path, button):
     expect(press).to_be_enabled()
 
 
+@pytest.mark.machine
 def test_a_result_that_does_not_come_is_said(page):
     page.route("**/result", lambda route: route.abort())
     page.goto("/audit/")

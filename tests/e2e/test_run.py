@@ -89,15 +89,16 @@ def test_hostile_text_is_shown_as_text(page, publisher_redis):
     assert page.locator("#messages img").count() == 0
 
 
-def test_the_page_says_when_the_server_is_away_and_comes_back(page, server):
+def test_the_page_says_when_the_server_is_away_and_comes_back(page, redis_service):
     page.goto(PAGE)
     expect(page.locator("#state")).to_have_text("connected")
-    assert server.run("systemctl stop redis").rc == 0
+    redis_service.stop()
     expect(page.locator("#state")).to_have_text(re.compile("disconnected|connecting"))
-    assert server.run("systemctl start redis").rc == 0
+    redis_service.start()
     expect(page.locator("#state")).to_have_text("connected", timeout=30_000)
 
 
+@pytest.mark.machine
 def test_nothing_published_while_webdis_is_away_is_lost_or_doubled(page, server, publisher_redis):
     progress = Progress(publisher_redis, "progress:666")
     page.goto(PAGE)
