@@ -13,7 +13,7 @@ from flask import Blueprint, Flask
 from flask_wtf import CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from demo_app import config, connections, lessons, replay, security
+from demo_app import config, connections, lessons, metrics, replay, security
 from demo_app.lessons import catalogue
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def create_app(overrides: Mapping[str, object] | None = None) -> Flask:
     config.load_secret_key(app.config)
     if app.config["BEHIND_PROXY"]:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_host=1, x_prefix=1)  # type: ignore[method-assign]  # as Flask documents
+    metrics.init()
     CSRFProtect(app)
     connections.init_app(app)
     security.init_app(app)

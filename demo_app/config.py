@@ -13,11 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
 ENVIRONMENTS = ("development", "production")
+LOGS = ("text", "json")
 SECRET_KEY_LENGTH = 32
+TOKEN_LENGTH = 20
+MAKE_ONE = "; make one: python3 -c 'import secrets; print(secrets.token_hex(32))'"
+LOOPBACK = ("127.0.0.1", "::1")
 
 # What DEMO_NAME may be: the default, then the least and the greatest value.
 NUMBERS: dict[str, tuple[float, float, float]] = {
     "PORT": (5000, 1, 65535),
+    "HEALTH_PORT": (9464, 0, 65535),
     "WORKERS": (1, 1, 16),
     "BEHIND_PROXY": (0, 0, 1),
     "PAUSE_SECONDS": (2.0, 0.0, 60.0),
@@ -42,6 +47,9 @@ def defaults() -> dict[str, object]:
         **{name: default for name, (default, _, _) in NUMBERS.items()},
         "ENV": "development",
         "HOST": "127.0.0.1",
+        "HEALTH_HOST": "127.0.0.1",
+        "HEALTH_TOKEN": None,
+        "LOG": "text",
         "QUEUE": "demo",
         "KIT_DIR": str(Path(__file__).parent.parent / ".kit"),
         "MAX_CONTENT_LENGTH": 64 * 1024,  # its forms are small
@@ -62,9 +70,12 @@ def check(config: MutableMapping[str, Any]) -> None:
     for name, default in defaults().items():
         if config[name] == "":
             config[name] = default
-    if config["ENV"] not in ENVIRONMENTS:
-        valid = ", ".join(ENVIRONMENTS)
-        raise ConfigurationError(f"DEMO_ENV={config['ENV']} is not known; valid are: {valid}.")
+    for name, choices in (("ENV", ENVIRONMENTS), ("LOG", LOGS)):
+        if config[name] not in choices:
+            valid = ", ".join(choices)
+            raise ConfigurationError(
+                f"DEMO_{name}={config[name]} is not known; valid are: {valid}."
+            )
     for name, (default, least, greatest) in NUMBERS.items():
         value = config[name]
         whole = isinstance(default, int)
@@ -74,9 +85,30 @@ def check(config: MutableMapping[str, Any]) -> None:
             raise ConfigurationError(
                 f"DEMO_{name}={value} is not allowed; {kind} from {least} to {greatest} is."
             )
+    _check_health(config)
     if config["SESSION_COOKIE_SECURE"] is None:
         # Production has HTTPS in front; over plain HTTP there would be no session.
         config["SESSION_COOKIE_SECURE"] = config["ENV"] == "production"
+
+
+def _check_health(config: MutableMapping[str, Any]) -> None:
+    token = config["HEALTH_TOKEN"]
+    if token is not None:
+        # One of digits alone would have been read as a number.
+        config["HEALTH_TOKEN"] = token = os.environ.get("DEMO_HEALTH_TOKEN", str(token))
+        _check_length("HEALTH_TOKEN", token, TOKEN_LENGTH)
+    if token is None and config["HEALTH_HOST"] not in LOOPBACK:
+        raise ConfigurationError(
+            f"DEMO_HEALTH_HOST={config['HEALTH_HOST']} is not allowed without a DEMO_HEALTH_TOKEN: "
+            f"others could read it. Allowed are {' and '.join(LOOPBACK)}; or{MAKE_ONE.lstrip(';')}."
+        )
+
+
+def _check_length(name: str, value: str, least: int) -> None:
+    if len(value) < least:
+        raise ConfigurationError(
+            f"DEMO_{name} has {len(value)} characters; {least} are needed{MAKE_ONE}."
+        )
 
 
 def load_instance(config: MutableMapping[str, Any]) -> None:
@@ -131,13 +163,9 @@ def load_secret_key(config: MutableMapping[str, Any]) -> None:
     if given is not None:
         # A key of digits alone would have been read as a number.
         config["SECRET_KEY"] = given = os.environ.get("DEMO_SECRET_KEY", str(given))
-    how = "; make one: python3 -c 'import secrets; print(secrets.token_hex(32))'"
-    if given is not None and len(given) < SECRET_KEY_LENGTH:
-        raise ConfigurationError(
-            f"DEMO_SECRET_KEY has {len(given)} characters; {SECRET_KEY_LENGTH} are needed{how}."
-        )
+        _check_length("SECRET_KEY", given, SECRET_KEY_LENGTH)
     if given is None and config["ENV"] == "production":
-        raise ConfigurationError(f"DEMO_ENV=production needs DEMO_SECRET_KEY{how}.")
+        raise ConfigurationError(f"DEMO_ENV=production needs DEMO_SECRET_KEY{MAKE_ONE}.")
     if given is None:
         config["SECRET_KEY"] = _kept_secret(Path(str(config["KIT_DIR"])) / "secrets" / "flask")
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, abort, jsonify, request
 
-from demo_app import channels, connections
+from demo_app import channels, connections, metrics
 from webdis_progress import INTEGER_LIMIT, replay
 
 if TYPE_CHECKING:
     from flask import Response
+
+    from webdis_progress import Replay
 
 blueprint = Blueprint("replay", __name__)
 
@@ -26,13 +28,15 @@ def events(channel: str) -> Response:
         abort(404, "There is no such channel, or it is somebody else's.")
     epoch = request.args.get("epoch")
     after = request.args.get("after", "0" if epoch is None else None)
-    answer = jsonify(_answer(channel, after, epoch))
+    found = _answer(channel, after, epoch)
+    metrics.replayed(len(found if isinstance(found, list) else found["events"]))
+    answer = jsonify(found)
     # Each answer is asked for once, with another number: a tag would never match.
     answer.headers["Cache-Control"] = "no-store"
     return answer
 
 
-def _answer(channel: str, after: str | None, epoch: str | None) -> object:
+def _answer(channel: str, after: str | None, epoch: str | None) -> Replay | list[dict[str, Any]]:
     if after is None:
         return replay(connections.publisher(), channel)
     digits = after.isascii() and after.isdecimal() and len(after) <= len(str(INTEGER_LIMIT))

@@ -107,9 +107,11 @@ class Demo:
     def __init__(self, log, command=(), **settings):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.health_url = f"http://127.0.0.1:{(health_port := free_port())}"
         self._log = log
         environment = {
             "DEMO_PORT": self.port,
+            "DEMO_HEALTH_PORT": health_port,
             "DEMO_QUEUE": f"test-{secrets.token_hex(4)}",
             "DEMO_WORKERS": 1,
             **settings,

@@ -13,7 +13,7 @@ from flask import current_app
 from rq import Callback, Queue, get_current_job
 from rq.serializers import JSONSerializer
 
-from demo_app import channels, connections
+from demo_app import channels, connections, metrics
 from webdis_progress import EXPIRY_SECONDS, EndedError, Progress
 
 if TYPE_CHECKING:
@@ -112,7 +112,10 @@ def cancel(token: str) -> None:
     waiting, job_id = current(), channels.digest(token)
     if job_id not in waiting.get_job_ids():
         return
+    job = find(token)
     # The end comes first: whoever dies here leaves a job that finds its stream ended.
     with contextlib.suppress(EndedError):
         progress.cancelled("Cancelled before it began")
+        if job:
+            metrics.job_ended(str(job.description), "cancelled")
     waiting.remove(job_id)

@@ -11,7 +11,7 @@ from flask import current_app
 from rq.exceptions import AbandonedJobError
 from rq.timeouts import JobTimeoutException
 
-from demo_app import channels, connections
+from demo_app import channels, connections, metrics
 from demo_app.jobs import ports, queue
 from webdis_progress import EndedError, Progress, ProgressError
 
@@ -35,12 +35,13 @@ def _reported(work: Callable[..., None]) -> Callable[..., None]:
         work: Takes the run's `Progress`, and what else the job has; the job itself takes
             the run's token in place of the `Progress`. When it fails, people are told why.
     """
+    metrics.kinds.append(work.__name__)
 
     @functools.wraps(work)
     def job(token: str, **options: object) -> None:
         progress = Progress(connections.publisher(), channels.channel_of(token))
         # Ended already: it was cancelled while it waited, and there is nothing to do.
-        with contextlib.suppress(EndedError), progress:
+        with contextlib.suppress(EndedError), metrics.of_job(queue.own_job(), progress), progress:
             progress.raise_if_cancelled()
             try:
                 work(progress, **options)
@@ -136,3 +137,4 @@ def end_stream(job: Job, text: str) -> None:
     """Publish that a job has failed, unless its stream has ended."""
     with contextlib.suppress(EndedError):
         Progress(connections.publisher(), channels.channel_of(job.args[0])).failed(text)
+        metrics.job_ended(str(job.description), "lost")

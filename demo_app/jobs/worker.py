@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import uuid
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from redis.retry import Retry
 from rq import Worker
 from rq.serializers import JSONSerializer
 
-from demo_app import connections, create_app
+from demo_app import connections, create_app, logs, metrics
 from demo_app.jobs import queue, tasks
 from demo_app.server.parents import end_with_parent
 
@@ -43,6 +44,7 @@ class DemoWorker(Worker):
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         """Work on a job, in the process forked for it."""
         end_with_parent(self.pid or 0, signal.SIGKILL)
+        metrics.write_as(f"{self.name}-job")
         super().main_work_horse(job, queue)
 
     def handle_job_failure(
@@ -94,6 +96,17 @@ def dead_workers() -> list[str]:
     return [worker.name for worker in here if worker.pid and not _runs(worker.pid, worker.name)]
 
 
+def alive() -> int:
+    """Return how many workers of the queue, of whatever host, have been heard of lately."""
+    workers = DemoWorker.all(queue=queue.current(), serializer=JSONSerializer)
+    oldest = datetime.now(UTC) - timedelta(seconds=WORKER_SECONDS)
+    return sum(
+        1
+        for worker in workers
+        if worker.last_heartbeat and worker.last_heartbeat.replace(tzinfo=UTC) >= oldest
+    )
+
+
 def _runs(pid: int, name: str) -> bool:
     try:
         os.kill(pid, 0)
@@ -129,7 +142,9 @@ def main() -> int:
     # Ctrl-C reaches the whole process group: it is the parent's to handle.
     os.setpgrp()
     end_with_parent(parent, signal.SIGTERM)
-    with create_app().app_context():
+    app = create_app()
+    logs.configure(app.config["LOG"])
+    with app.app_context():
         # redis-py tries again after a lost connection, but not after a refused one (OSError).
         errors = (ConnectionError, TimeoutError, OSError)
         backoff = ExponentialWithJitterBackoff(base=0.1, cap=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import shutil
@@ -10,18 +11,21 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from demo_app import create_app
+from demo_app import create_app, logs, metrics
 from demo_app.config import ConfigurationError
 from demo_app.jobs import worker
 from webdis_progress import ProgressError
 
 if TYPE_CHECKING:
-    from flask import Flask
+    from flask import Config, Flask
+
+_log = logging.getLogger(__name__)
 
 # What dies sooner after its start is not started again at once.
 SHORT_LIFE_SECONDS = 5.0
@@ -48,7 +52,7 @@ class Child:
         command = [sys.executable, "-m", module, argument, str(os.getpid())]
         self.process = subprocess.Popen(command, pass_fds=descriptors)
         self.started_at = time.monotonic()
-        print(f"{module}: process {self.process.pid}", flush=True)
+        _log.info("%s: process %d", module, self.process.pid)
 
 
 class Supervisor:
@@ -56,12 +60,12 @@ class Supervisor:
 
     Args:
         app: For what a worker that was killed leaves behind.
-        listener: The web server's socket, which outlives it.
+        listeners: The web server's sockets, which outlive it: for pages, and perhaps ``health``.
     """
 
-    def __init__(self, app: Flask, listener: socket.socket) -> None:
+    def __init__(self, app: Flask, listeners: list[socket.socket]) -> None:
         self._app = app
-        self._listener = listener
+        self._listeners = listeners
         self._children: list[Child] = []
         self._dead: set[str] = set()  # names of workers whose jobs have to be ended
 
@@ -82,8 +86,9 @@ class Supervisor:
                 self._start_again(child, status)
 
     def _start_web(self) -> None:
-        descriptor = self._listener.fileno()
-        self._children.append(Child("demo_app.server.web", str(descriptor), descriptor))
+        descriptors = [listener.fileno() for listener in self._listeners]
+        words = ",".join(map(str, descriptors))
+        self._children.append(Child("demo_app.server.web", words, *descriptors))
 
     def _start_worker(self) -> None:
         self._children.append(Child("demo_app.jobs.worker", worker.new_name()))
@@ -91,7 +96,7 @@ class Supervisor:
     def _start_again(self, child: Child, status: int) -> None:
         self._children.remove(child)
         child.process.returncode = os.waitstatus_to_exitcode(status)
-        print(f"{child.module} has ended ({child.process.returncode}).", file=sys.stderr)
+        _log.warning("%s has ended (%d).", child.module, child.process.returncode)
         if time.monotonic() - child.started_at < SHORT_LIFE_SECONDS:
             time.sleep(RESTART_SECONDS)
         if child.module == "demo_app.server.web":
@@ -111,7 +116,7 @@ class Supervisor:
                 with self._app.app_context():
                     worker.fail_jobs_of(name)
             except (RedisError, ProgressError) as error:
-                print(f"The jobs of worker {name} wait for Redis: {error}", file=sys.stderr)
+                _log.warning("The jobs of worker %s wait for Redis: %s", name, error)
             else:
                 self._dead.remove(name)
 
@@ -132,11 +137,47 @@ class Supervisor:
         self._end_lost_jobs()
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; on ``::`` for IPv4, too, where the system can."""
+class PortError(Exception):
+    """A port cannot be used; the message says why, and what to do."""
+
+
+def _listen(host: str, port: int, setting: str) -> socket.socket:
+    """Return a socket that listens; on ``::`` for IPv4, too, where the system can.
+
+    Args:
+        host: Address.
+        port: Port.
+        setting: What chooses another.
+
+    Raises:
+        PortError: They cannot be used.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     both = host == "::" and socket.has_dualstack_ipv6()
-    return socket.create_server((host, port), family=family, backlog=128, dualstack_ipv6=both)
+    try:
+        return socket.create_server((host, port), family=family, backlog=128, dualstack_ipv6=both)
+    except OSError as error:
+        raise PortError(
+            f"{_netloc(host, port)} cannot be used: {error.strerror}{_owner(port)}. "
+            f"Choose another with {setting}. See docs/troubleshooting.md#port-taken."
+        ) from None
+
+
+def _listen_for_health(config: Config) -> list[socket.socket]:
+    """Return the socket for ``health``; none if it is switched off, or its usual port is taken.
+
+    Raises:
+        PortError: A person has chosen the port, and it cannot be used.
+    """
+    if not config["HEALTH_PORT"]:
+        return []
+    try:
+        return [_listen(config["HEALTH_HOST"], config["HEALTH_PORT"], "DEMO_HEALTH_PORT=")]
+    except PortError as error:
+        if os.environ.get("DEMO_HEALTH_PORT"):
+            raise
+        _log.warning("Without health and metrics: %s", error)
+        return []
 
 
 def _netloc(host: str, port: int) -> str:
@@ -168,24 +209,30 @@ def _fail(sentence: object, exit_code: int = 1) -> int:
 def main() -> int:
     """Run the demo until SIGTERM or Ctrl-C; return the exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with tempfile.TemporaryDirectory(prefix="webdis-kit-demo-") as folder:
+        os.environ[metrics.FOLDER] = folder
+        return _run()
+
+
+def _run() -> int:
     try:
         app = create_app()
     except ConfigurationError as error:
         return _fail(error)
+    logs.configure(app.config["LOG"])
     host, port = app.config["HOST"], app.config["PORT"]
     try:
-        listener = _listen(host, port)
-    except OSError as error:
-        return _fail(
-            f"{_netloc(host, port)} cannot be used: {error.strerror}{_owner(port)}. "
-            f"Choose another with HOST= or PORT=. See docs/troubleshooting.md#port-taken."
-        )
-    supervisor = Supervisor(app, listener)
+        listeners = [_listen(host, port, "HOST= or PORT="), *_listen_for_health(app.config)]
+    except PortError as error:
+        return _fail(error)
+    supervisor = Supervisor(app, listeners)
     try:
-        print(f"Demo on {_where(host, port)}, stop with Ctrl-C", flush=True)
+        _log.info("Demo on %s, stop with Ctrl-C", _where(host, port))
+        if listeners[1:]:
+            _log.info("Health on %s", _netloc(app.config["HEALTH_HOST"], app.config["HEALTH_PORT"]))
         supervisor.run()
     except KeyboardInterrupt:
-        print("Stopping.", flush=True)
+        _log.info("Stopping.")
     finally:
         supervisor.stop()
     return 0

@@ -1,31 +1,45 @@
-"""``python -m demo_app.server.web FD PARENT``: the web server, on its parent's socket.
+"""``python -m demo_app.server.web FD[,FD] PARENT``: the web server, on its parent's sockets.
 
-The socket stays when this process is replaced: requests wait meanwhile, none is refused.
+They stay when this process is replaced: requests wait meanwhile, none is refused. The second is
+for ``health``, which has threads of its own: it answers also while all others are busy.
 """
 
 from __future__ import annotations
 
+import functools
 import signal
 import socket
 import sys
+import threading
 
 import waitress
 
-from demo_app import create_app
+from demo_app import create_app, health, logs
 from demo_app.lessons.shared import MOST_AT_ONCE
 from demo_app.server.parents import end_with_parent
 
 # Those of slow functions are busy for as long as these take; the others answer meanwhile.
 THREADS = 2 * MOST_AT_ONCE
+HEALTH_THREADS = 2
 
 
 def main() -> int:
     """Serve until SIGTERM; return the exit code."""
-    listener, parent = (int(argument) for argument in sys.argv[1:])
+    listener, *of_health = (int(descriptor) for descriptor in sys.argv[1].split(","))
+    parent = int(sys.argv[2])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     end_with_parent(parent, signal.SIGTERM)
     app = create_app()
+    logs.configure(app.config["LOG"])
+    for descriptor in of_health:
+        serve = functools.partial(
+            waitress.serve,
+            health.create_app(app),
+            sockets=[socket.socket(fileno=descriptor)],
+            threads=HEALTH_THREADS,
+        )
+        threading.Thread(target=serve, daemon=True).start()
     waitress.serve(
         app,
         sockets=[socket.socket(fileno=listener)],

@@ -13,7 +13,15 @@ import redis
 import redis.asyncio
 
 from tests.app.own_redis import OwnRedis
-from webdis_progress import NotSentError, Progress, events_after, last_events, replay
+from webdis_progress import (
+    NotSentError,
+    Observer,
+    Progress,
+    events_after,
+    last_events,
+    replay,
+    set_observer,
+)
 
 ALWAYS = ["drop"] * 100_000
 
@@ -182,3 +190,53 @@ def test_a_full_redis_is_said_to_be_full(instance, channel):
         own.client.config_set("maxmemory", 1)
         with pytest.raises(NotSentError, match="memory is full"):
             Progress(own.client, channel).message("x")
+
+
+class Counts(Observer):
+    def __init__(self):
+        self.seen = {"published": 0, "retried": 0, "dropped": 0}
+        self.seconds = []
+
+    def published(self, messages, seconds):
+        self.seen["published"] += messages
+        self.seconds.append(seconds)
+
+    def retried(self, messages):
+        self.seen["retried"] += messages
+
+    def dropped(self, messages):
+        self.seen["dropped"] += messages
+
+
+@pytest.fixture
+def counts():
+    set_observer(counts := Counts())
+    yield counts
+    set_observer(Observer())
+
+
+def test_an_observer_is_told_what_becomes_of_each_message(
+    publisher_redis, lossy_redis, lossy_proxy, channel, counts
+):
+    with Progress(lossy_redis, channel) as progress:
+        lossy_proxy.plan = ["drop"]
+        assert progress.message("waits") == 0
+        progress.flush()
+        assert counts.seen == {"published": 2, "retried": 1, "dropped": 0}
+        lossy_proxy.plan = list(ALWAYS)
+        for number in range(3000):
+            progress.message(str(number))
+        assert counts.seen["dropped"] == 1999, "1,000 wait, and one is on its way"
+        lossy_proxy.plan = []
+    # The two, the 3000, how many were dropped, and the end.
+    assert counts.seen["published"] + counts.seen["dropped"] == 2 + 3000 + 2
+    assert len(texts(publisher_redis, channel)) == counts.seen["published"]
+    assert all(0 < seconds < 60 for seconds in counts.seconds)
+
+
+def test_an_observer_is_told_what_a_run_leaves_unsent(lossy_redis, lossy_proxy, channel, counts):
+    with Progress(lossy_redis, channel, patience_seconds=0.2) as progress:
+        lossy_proxy.plan = list(ALWAYS)
+        progress.message("never sent")
+    assert counts.seen["published"] == 1
+    assert counts.seen["dropped"] == 2, "the message, and the end"

@@ -16,6 +16,7 @@ from webdis_progress._event import (
     MAX_PAYLOAD_BYTES,
     TERMINAL,
 )
+from webdis_progress._observer import Observer, set_observer
 from webdis_progress._progress import Progress, Task
 from webdis_progress._replay import (
     JOIN_MESSAGES,
@@ -55,6 +56,7 @@ __all__ = [
     "CancelledError",
     "EndedError",
     "NotSentError",
+    "Observer",
     "Position",
     "Progress",
     "ProgressError",
@@ -66,4 +68,5 @@ __all__ = [
     "position",
     "replay",
     "replay_async",
+    "set_observer",
 ]

@@ -225,8 +225,7 @@ class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]"]):
                 await _end(self, error)
             if self.unsent and patient:
                 await self.flush()
-            if self.unsent:
-                _log.warning("%s: %d events were not sent", self.channel, self.unsent)
+            self._leave_unsent()
         await self._drop()
         return isinstance(error, CancelledError)
 

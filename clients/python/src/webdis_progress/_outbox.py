@@ -26,6 +26,7 @@ from redis.exceptions import (
 
 from webdis_progress._errors import EndedError, NotSentError
 from webdis_progress._event import RUN, TERMINAL
+from webdis_progress._observer import observer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -120,16 +121,19 @@ class Outbox:
         seq = attempt = 0
         while self._waiting or self._flight:
             flight = self._flight or self._take()
+            called_at = time.monotonic()
             try:
                 seq, cancel = yield Call(self._arguments(flight), deadline)
             except RedisError as error:
                 self._check_ended(error, flight)
                 delay_seconds = _delay(attempt := attempt + 1)
                 if wait and _passes(error) and time.monotonic() + delay_seconds < deadline:
+                    observer().retried(len(flight))
                     yield delay_seconds
                     continue
                 self._give_up(error, flight)
                 return 0
+            observer().published(len(flight), time.monotonic() - called_at)
             self._landed(flight, cancel)
         return seq
 
@@ -142,6 +146,7 @@ class Outbox:
             self._waiting.remove(oldest)
             self._waiting_bytes -= oldest.size
             self._dropped += 1
+            observer().dropped(1)
 
     def _take(self) -> list[Message]:
         if self._dropped:
@@ -207,11 +212,13 @@ class Outbox:
         if not self._failures:
             _log.warning("%s: the work goes on without being reported. %s", self._channel, reason)
         self._failures += 1
+        observer().retried(len(flight))
         self._drop_what_is_too_much()
         absence_seconds = min(LONGEST_ABSENCE_SECONDS, 0.1 * 2.0**self._failures)
         self._retry_at = time.monotonic() + absence_seconds
 
     def _forget(self) -> None:
+        observer().dropped(self.pending)
         # Their numbers are not used again: whether Redis has had them cannot be known.
         self._flight = []
         self._waiting.clear()
@@ -220,7 +227,12 @@ class Outbox:
     @property
     def unsent(self) -> int:
         """How many messages Redis has not confirmed, those that were dropped included."""
-        return len(self._flight) + len(self._waiting) + self._dropped
+        return self.pending + self._dropped
+
+    @property
+    def pending(self) -> int:
+        """How many of them may still be sent."""
+        return len(self._flight) + len(self._waiting)
 
 
 def _ending(messages: Sequence[Message]) -> str:

@@ -268,8 +268,7 @@ class Progress(_Blocking, RunBar[int]):
                 self._end(error)
             if self.unsent and patient:
                 self.flush()
-            if self.unsent:
-                _log.warning("%s: %d events were not sent", self.channel, self.unsent)
+            self._leave_unsent()
             self._wire.drop()
         return isinstance(error, CancelledError)
 

@@ -13,6 +13,7 @@ from webdis_progress import _event
 from webdis_progress._bar import Bar, Content, Sent, TaskBar
 from webdis_progress._errors import EndedError, ProgressError
 from webdis_progress._event import RUN, TERMINAL, Clock, Message
+from webdis_progress._observer import observer
 from webdis_progress._outbox import Outbox
 from webdis_progress._wire import Commands
 
@@ -80,6 +81,12 @@ class RunBar(Bar[Sent]):
             if error is None:
                 raise
             _log.warning("%s: %s", self.channel, unsent)
+
+    def _leave_unsent(self) -> None:
+        """Say how much nobody will send any more."""
+        if self.unsent:
+            _log.warning("%s: %d events were not sent", self.channel, self.unsent)
+            observer().dropped(self._outbox.pending)
 
     def _enter(self) -> None:
         if self._required is None:
