@@ -52,8 +52,10 @@ class Variables:
         )
         from ansible.parsing.dataloader import DataLoader  # noqa: PLC0415  # takes half a second
         from ansible.plugins.loader import init_plugin_loader  # noqa: PLC0415
+        from ansible.utils.collection_loader import AnsibleCollectionConfig  # noqa: PLC0415
 
-        init_plugin_loader([])
+        if not AnsibleCollectionConfig.collection_finder:  # it warns where it is asked twice
+            init_plugin_loader([])
         self._loader = DataLoader()
         self._loader.set_basedir(str(KIT_DIR))
         files = [
