@@ -17,10 +17,10 @@ from redis.exceptions import NoScriptError
 from webdis_progress._bar import Bar, Content, Sent, TaskBar
 from webdis_progress._errors import CancelledError
 from webdis_progress._outbox import Call
-from webdis_progress._run import PATIENCE_SECONDS, RunBar
+from webdis_progress._run import PATIENCE_SECONDS, Durability, RunBar
 from webdis_progress._scripts import REQUEST_CANCEL
 from webdis_progress._track import tracking
-from webdis_progress._wire import own_connection
+from webdis_progress._wire import UnconfirmedError, own_connection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
@@ -106,6 +106,7 @@ class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]"]):
         total: How many steps there are, if it is known.
         required: Whether work stops with `NotSentError` when Redis is away.
         patience_seconds: How long to try again when Redis is away.
+        durability: What counts as taken.
         count_tasks: The run's bar counts its tasks.
         started_text: What `started` says.
         done_text: What `done` says.
@@ -122,6 +123,7 @@ class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]"]):
         *,
         required: bool | None = None,
         patience_seconds: float = PATIENCE_SECONDS,
+        durability: Durability = "primary",
         count_tasks: bool = False,
         started_text: str = "Started",
         done_text: str = "Done",
@@ -131,6 +133,7 @@ class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]"]):
             total,
             required=required,
             patience_seconds=patience_seconds,
+            durability=durability,
             count_tasks=count_tasks,
             texts=(started_text, done_text),
         )
@@ -269,15 +272,28 @@ class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]"]):
             connection = self._connection
             try:
                 await connection.send_packed_command([self._commands.publish(step.arguments)])
-                answer = await connection.read_response()
+                answer = await self._read(connection)
             except NoScriptError:
                 command = self._commands.publish(step.arguments, whole=True)
                 await connection.send_packed_command([command])
-                answer = await connection.read_response()
+                answer = await self._read(connection)
         except BaseException:
             await self._drop()
             raise
-        return cast("tuple[int, int]", answer)
+        return answer
+
+    async def _read(self, connection: Any) -> tuple[int, int]:  # noqa: ANN401  # as `own_connection`'s
+        """Return the script's answer; with replicas, once one of them has what it wrote."""
+        replicated = self._commands.replicated
+        try:
+            answer = cast("tuple[int, int]", await connection.read_response())
+        except NoScriptError:
+            if replicated:
+                await connection.read_response()  # of WAIT: it would pass for the next one's
+            raise
+        if replicated and await connection.read_response() < 1:
+            raise UnconfirmedError(answer)
+        return answer
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None

@@ -71,6 +71,8 @@ class Outbox:
         notice: Makes an event of a text: what was dropped is said in one.
     """
 
+    replicated = False  # Redis answers BEHIND where it has fewer than were confirmed
+
     def __init__(
         self, channel: str, patience_seconds: float, notice: Callable[[str], Message]
     ) -> None:
@@ -123,7 +125,7 @@ class Outbox:
             flight = self._flight or self._take()
             called_at = time.monotonic()
             try:
-                seq, cancel = yield Call(self._arguments(flight), deadline)
+                seq, cancel = yield from self._send(flight, deadline)
             except RedisError as error:
                 self._check_ended(error, flight)
                 delay_seconds = _delay(attempt := attempt + 1)
@@ -164,16 +166,32 @@ class Outbox:
         self._count += len(self._flight)
         return self._flight
 
-    def _arguments(self, flight: list[Message]) -> list[bytes]:
+    def _send(
+        self, flight: list[Message], deadline: float
+    ) -> Generator[Call | float, tuple[int, int], tuple[int, int]]:
+        return (yield Call(self._arguments(flight), deadline))
+
+    def _arguments(
+        self, flight: list[Message], count: int | None = None, confirmed: int | None = None
+    ) -> list[bytes]:
+        """Return what the script is told of messages.
+
+        Args:
+            flight: The messages.
+            count: Of the last of them; without it they are the newest.
+            confirmed: How many before them Redis is sure to have.
+        """
+        count = self._count if count is None else count
+        confirmed = self._confirmed if confirmed is None else confirmed
         now = time.monotonic()
         renew = now >= self._renew_at
         if renew:
             self._renew_at = now + RENEWAL_SECONDS
         more = b""
         ending = _ending(flight)
-        if renew or ending or self._confirmed != self._count - len(flight):
-            more = f"{self._confirmed} {renew:d} {ending}".encode()
-        arguments = [self.writer, b"%d" % self._count, more]
+        if renew or ending or self.replicated or confirmed != count - len(flight):
+            more = f"{confirmed} {renew:d} {self.replicated:d} {ending}".encode()
+        arguments = [self.writer, b"%d" % count, more]
         for message in flight:
             arguments += message[:3]
         return arguments
@@ -251,8 +269,9 @@ def _passes(error: RedisError) -> bool:
     """Tell whether the same message may be taken a little later."""
     if isinstance(error, AuthenticationError | AuthorizationError):
         return False
-    # MISCONF: its disk is full. NOREPLICAS, MASTERDOWN: another one will be the primary soon.
-    # Redis 6 has the code of a script's error within its text.
+    # MISCONF: its disk is full. UNBLOCKED: it is no primary any more. NOREPLICAS, MASTERDOWN:
+    # another one will be it soon. Redis 6 has the code of a script's error within its text.
+    codes = ("MISCONF", "UNBLOCKED", "NOREPLICAS", "MASTERDOWN", "READONLY")
     return isinstance(
         error, ConnectionError | TimeoutError | ReadOnlyError | MasterDownError
-    ) or any(code in str(error) for code in ("MISCONF", "NOREPLICAS", "MASTERDOWN", "READONLY"))
+    ) or any(code in str(error) for code in codes)

@@ -15,7 +15,7 @@ import redis
 from webdis_progress._bar import Bar, Content, TaskBar
 from webdis_progress._errors import CancelledError
 from webdis_progress._outbox import Call
-from webdis_progress._run import PATIENCE_SECONDS, RunBar
+from webdis_progress._run import PATIENCE_SECONDS, Durability, RunBar
 from webdis_progress._scripts import REQUEST_CANCEL
 from webdis_progress._track import tracking
 from webdis_progress._wire import Wire
@@ -124,6 +124,10 @@ class Progress(_Blocking, RunBar[int]):
             were dropped is said in one. Without it: in a ``with`` block not, else yes.
         patience_seconds: How long to try again when Redis is away: each event that is
             required, and the end of a ``with`` block.
+        durability: ``"primary"``: what Redis has taken counts as taken. ``"replicated"``, for a
+            client of Sentinel's: each call waits up to 200 ms for a replica to have it, too, an
+            end for as long as patience lasts; and the last 1,000 events (1 MiB) are kept, and
+            sent again in their order where another server has become the primary without them.
         count_tasks: The run's bar counts its tasks: ``current`` those that have ended, and
             ``total``, unless it is given, those that there are.
         started_text: What `started` says.
@@ -131,7 +135,7 @@ class Progress(_Blocking, RunBar[int]):
 
     Raises:
         TypeError: ``channel`` is no string, ``total`` no integer, ``redis`` of asyncio.
-        ValueError: ``total`` is negative, or 2^53 or more.
+        ValueError: ``total`` is negative, or 2^53 or more; ``durability`` is another one.
     """
 
     def __init__(  # noqa: PLR0913  # all but three by name
@@ -142,6 +146,7 @@ class Progress(_Blocking, RunBar[int]):
         *,
         required: bool | None = None,
         patience_seconds: float = PATIENCE_SECONDS,
+        durability: Durability = "primary",
         count_tasks: bool = False,
         started_text: str = "Started",
         done_text: str = "Done",
@@ -152,6 +157,7 @@ class Progress(_Blocking, RunBar[int]):
             total,
             required=required,
             patience_seconds=patience_seconds,
+            durability=durability,
             count_tasks=count_tasks,
             texts=texts,
         )

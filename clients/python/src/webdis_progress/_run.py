@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import redis
 
@@ -15,6 +15,7 @@ from webdis_progress._errors import EndedError, ProgressError
 from webdis_progress._event import RUN, TERMINAL, Clock, Message
 from webdis_progress._observer import observer
 from webdis_progress._outbox import Outbox
+from webdis_progress._replicated import ReplicatedOutbox
 from webdis_progress._wire import Commands
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("webdis_progress")
 
 PATIENCE_SECONDS = 30.0
+Durability: TypeAlias = Literal["primary", "replicated"]
 
 # What this thread, or this task of asyncio, collects, and for which run.
 _batch: ContextVar[tuple[object, list[Message]] | None] = ContextVar("batch", default=None)
@@ -39,6 +41,7 @@ class RunBar(Bar[Sent]):
         *,
         required: bool | None,
         patience_seconds: float,
+        durability: str,
         count_tasks: bool,
         texts: tuple[str, str],
     ) -> None:
@@ -50,9 +53,14 @@ class RunBar(Bar[Sent]):
         self._tasks_are_total = count_tasks and total is None
         self._tasks: set[str] = set()
         self._clock = Clock()
-        self._outbox = Outbox(self.channel, patience_seconds, self._notice)
+        if durability not in get_args(Durability):
+            known = ", ".join(get_args(Durability))
+            raise ValueError(f"durability is {durability!r}; it has to be one of {known}")
+        replicated = durability == "replicated"
+        kind = ReplicatedOutbox if replicated else Outbox
+        self._outbox = kind(self.channel, patience_seconds, self._notice)
         self._outbox.required = required is not False
-        self._commands = Commands(self.channel)
+        self._commands = Commands(self.channel, replicated=replicated)
 
     @property
     def ended(self) -> str:

@@ -18,16 +18,18 @@ LOST_MESSAGES = 1_000_000
 TRIM_BYTES = 64 * 1024  # so many bytes from one trimming to the next
 
 # KEYS: state, events. ARGV: channel, writer, how many messages that writer has made with these,
-# more (empty, or: how many of them before these are confirmed, 1 to renew the expiry, the kind that
-# ends the stream), then three for each message: its bar, the rest of its JSON, and that JSON
-# shortened for the state (empty: it is short). Answers the number of the last message, and 1 if
-# a cancel is requested.
+# more (empty, or: how many of them before these are confirmed, 1 to renew the expiry, 1 if the
+# writer sends again what is not known here, the kind that ends the stream), then three for each
+# message: its bar, the rest of its JSON, and that JSON shortened for the state (empty: it is
+# short). Answers the number of the last message, and 1 if a cancel is requested.
 #
 # The state has, for each writer, how many of its messages were taken and the number of the
 # last one: of the last writer with the position, of the others in a field each. Messages that
 # come a second time, because the answer was lost, are known by that: they are answered as they
 # were and published no more. And if a writer was told of more messages than are known here,
-# Redis has lost them, and perhaps those of other writers: then the number jumps ahead.
+# Redis has lost them, and perhaps those of other writers: then the number jumps ahead. A writer
+# that sends again is told so, BEHIND; for it the number jumps ahead whenever there is
+# another primary, which may lack what pages have had from the old one.
 #
 # What costs most here is commands, then arguments, then numbers that become text: two commands
 # read and write the state, and %d does in a third of the time what .. does.
@@ -36,12 +38,14 @@ local state_key, events_key = KEYS[1], KEYS[2]
 local channel, writer, count, more = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local FIRST = 5
 local messages = (#ARGV - FIRST + 1) / 3
-local confirmed, renew, ending = count - messages, '', ''
+local confirmed, renew, replicated, ending = count - messages, '', '', ''
 if more ~= '' then
-    confirmed, renew, ending = string.match(more, '(%d+) (%d) (%l*)')
+    confirmed, renew, replicated, ending = string.match(more, '(%d+) (%d) (%d) (%l*)')
     confirmed = tonumber(confirmed)
 end
 
+local primary = replicated == '1'
+    and string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
 local found = redis.call('HMGET', state_key, 'state', 'cancel')
 local cancel = found[2] and 1 or 0
 local changes = {{'state', ''}}
@@ -51,6 +55,10 @@ local is_new = not seq -- or of a version that wrote its state in another way: b
 if is_new then
     seq, bytes, taken = 0, 0, 0
     epoch = writer .. '-' .. count
+    if primary then
+        epoch = epoch .. '-' .. string.sub(primary, 1, 8)
+        changes[3], changes[4] = 'primary', primary
+    end
 else
     seq, taken = tonumber(seq), tonumber(taken)
     local answer = seq
@@ -63,10 +71,19 @@ else
             taken, answer = tonumber(taken), tonumber(answer)
         end
     end
-    if taken >= tonumber(count) then return {{answer, cancel}} end
+    if taken >= tonumber(count) then
+        -- A write, or WAIT would have nothing to wait for.
+        redis.call('EXPIRE', state_key, {EXPIRY_SECONDS})
+        return {{answer, cancel}}
+    end
     if ended ~= '' then return redis.error_reply('ENDED ' .. ended) end
-    if taken < confirmed then seq = seq + {LOST_MESSAGES} end
+    local before = primary and redis.call('HGET', state_key, 'primary')
+    if before ~= primary then
+        changes[#changes + 1], changes[#changes + 2] = 'primary', primary
+    end
+    if taken < confirmed or (before and before ~= primary) then seq = seq + {LOST_MESSAGES} end
 end
+if primary and taken < confirmed then return redis.error_reply('BEHIND ' .. taken) end
 local bytes_before = bytes
 
 local added, id = {{}}, nil

@@ -7,20 +7,37 @@ import time
 from typing import TYPE_CHECKING, Any, cast
 
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError
+from redis.exceptions import (
+    NoScriptError,
+    TimeoutError,  # noqa: A004  # the name that redis-py gives it
+)
 from redis.retry import Retry
 
 from webdis_progress._scripts import PUBLISH
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from redis import Redis
 
 # For a client that has none: what hangs is given up.
 TIMEOUT_SECONDS = 5.0
 SHORTEST_TIMEOUT_SECONDS = 0.05
+# How long a message waits for a replica, which has it within a round trip where all is well.
+WAIT_MILLISECONDS = 200
 SHA = hashlib.sha1(PUBLISH.encode(), usedforsecurity=False).hexdigest().encode()
+
+
+class UnconfirmedError(TimeoutError):
+    """Redis has taken it, and no replica has said in time that it has it, too.
+
+    Args:
+        answer: Redis's.
+    """
+
+    def __init__(self, answer: tuple[int, int]) -> None:
+        super().__init__(f"No replica confirmed it within {WAIT_MILLISECONDS} ms.")
+        self.answer = answer
 
 
 def own_connection(connection_pool: Any, retry: Any, seconds: float) -> Any:  # noqa: ANN401  # redis-py's classes have no common type for it
@@ -54,14 +71,18 @@ class Commands:
 
     Args:
         channel: As given to `Progress`.
+        replicated: Each script is followed by a wait for a replica, in the same packet.
     """
 
-    def __init__(self, channel: str) -> None:
+    def __init__(self, channel: str, *, replicated: bool) -> None:
+        self.replicated = replicated
         name = channel.encode()
         state = name + b":state"
         rest = (b"2", state, name + b":events", name)
         self._by_digest = packed((b"EVALSHA", SHA, *rest))
         self._by_text = packed((b"EVAL", PUBLISH.encode(), *rest))
+        wait = b"*3\r\n" + packed((b"WAIT", b"1", b"%d" % WAIT_MILLISECONDS))
+        self._wait = wait if replicated else b""
         self._constant = 2 + len(rest)
         self.ask_for_cancel = b"*3\r\n" + packed((b"HGET", state, b"cancel"))
 
@@ -74,7 +95,7 @@ class Commands:
         """
         count = self._constant + len(arguments)
         start = self._by_text if whole else self._by_digest
-        return b"*%d\r\n%b%b" % (count, start, packed(arguments))
+        return b"*%d\r\n%b%b%b" % (count, start, packed(arguments), self._wait)
 
 
 class Wire:
@@ -95,19 +116,22 @@ class Wire:
             deadline: On the monotonic clock.
 
         Raises:
-            redis.RedisError: It was not taken, or nobody knows; there is no connection then.
+            UnconfirmedError: It was taken, and by no replica; there is no connection then.
+            redis.RedisError: It was not taken, or nobody knows; likewise.
         """
+        read = _read_confirmed if self._commands.replicated else _read
         try:
-            answer = self._call(self._commands.publish(arguments), deadline)
+            answer = self._call(self._commands.publish(arguments), deadline, read)
         except NoScriptError:
-            answer = self._call(self._commands.publish(arguments, whole=True), deadline)
+            whole = self._commands.publish(arguments, whole=True)
+            answer = self._call(whole, deadline, read)
         return cast("tuple[int, int]", answer)
 
     def asks_for_cancel(self, deadline: float) -> bool:
         """Tell whether somebody wants the work to stop; raises as `publish`."""
-        return self._call(self._commands.ask_for_cancel, deadline) is not None
+        return self._call(self._commands.ask_for_cancel, deadline, _read) is not None
 
-    def _call(self, command: bytes, deadline: float) -> object:
+    def _call(self, command: bytes, deadline: float, read: Callable[[Any], object]) -> object:
         connection = self._connection
         try:
             if connection is None:
@@ -119,7 +143,7 @@ class Wire:
                 self._connection = connection
                 self._hurried = seconds < self._ample_seconds
             connection.send_packed_command([command])
-            answer = connection.read_response()
+            answer = read(connection)
         except NoScriptError:
             raise
         except BaseException:
@@ -129,7 +153,7 @@ class Wire:
             raise
         if self._hurried:
             self.drop()
-        return cast("object", answer)
+        return answer
 
     def drop(self) -> None:
         """Give the connection up."""
@@ -140,3 +164,19 @@ class Wire:
     def forget(self) -> None:
         """Leave the connection to the process that this one was forked from."""
         self._connection = None
+
+
+def _read(connection: Any) -> object:  # noqa: ANN401  # as above
+    return connection.read_response()
+
+
+def _read_confirmed(connection: Any) -> object:  # noqa: ANN401  # as above
+    """Return the script's answer once a replica has what it wrote."""
+    try:
+        answer = connection.read_response()
+    except NoScriptError:
+        connection.read_response()  # of WAIT: it would pass for the next one's
+        raise
+    if connection.read_response() < 1:
+        raise UnconfirmedError(answer)
+    return answer
