@@ -270,8 +270,9 @@ def _passes(error: RedisError) -> bool:
     if isinstance(error, AuthenticationError | AuthorizationError):
         return False
     # MISCONF: its disk is full. UNBLOCKED: it is no primary any more. NOREPLICAS, MASTERDOWN:
-    # another one will be it soon. Redis 6 has the code of a script's error within its text.
-    codes = ("MISCONF", "UNBLOCKED", "NOREPLICAS", "MASTERDOWN", "READONLY")
+    # another one will be it soon. BEHIND: another one became it once more.
+    # Redis 6 has the code of a script's error within its text.
+    codes = ("MISCONF", "UNBLOCKED", "NOREPLICAS", "MASTERDOWN", "READONLY", "BEHIND")
     return isinstance(
         error, ConnectionError | TimeoutError | ReadOnlyError | MasterDownError
     ) or any(code in str(error) for code in codes)

@@ -56,23 +56,28 @@ class ReplicatedOutbox(Outbox):
     def _send(
         self, flight: list[Message], deadline: float
     ) -> Generator[Call | float, tuple[int, int], tuple[int, int]]:
-        while True:
-            try:
-                return (yield Call(self._arguments(flight), deadline))
-            except UnconfirmedError as error:
-                # Redis has it, and it is kept here. Only after an end nobody would send it again.
-                if any(message.kind in TERMINAL for message in flight):
-                    raise
-                return error.answer
-            except ResponseError as error:
-                if not str(error).startswith("BEHIND"):
-                    raise
-                known = int(str(error).split()[1])
-            for count, messages in self._kept_calls(known):
-                arguments = self._arguments(messages, count, known)
-                with contextlib.suppress(UnconfirmedError):  # likewise
-                    yield Call(arguments, deadline)
-                known = count
+        try:
+            return (yield from self._send_once(flight, deadline))
+        except ResponseError as error:
+            if not str(error).startswith("BEHIND"):
+                raise
+            known = int(str(error).split()[1])
+        for count, messages in self._kept_calls(known):
+            with contextlib.suppress(UnconfirmedError):  # Redis has it, and it is kept here
+                yield Call(self._arguments(messages, count, known), deadline)
+            known = count
+        return (yield from self._send_once(flight, deadline))
+
+    def _send_once(
+        self, flight: list[Message], deadline: float
+    ) -> Generator[Call | float, tuple[int, int], tuple[int, int]]:
+        try:
+            return (yield Call(self._arguments(flight), deadline))
+        except UnconfirmedError as error:
+            # After an end nobody would send it again.
+            if any(message.kind in TERMINAL for message in flight):
+                raise
+            return error.answer
 
     def _kept_calls(self, known: int) -> Iterator[tuple[int, list[Message]]]:
         """Yield what is kept after a count: the count of the last of some messages, and these."""
