@@ -32,11 +32,13 @@ class LossyProxy:
 
     ``plan`` says what happens to the next requests that run a script, in their order:
     ``pass``; ``cut`` (Redis executes it, its answer is lost); ``drop`` (Redis never
-    sees it); ``hold`` (the client is cut off, Redis gets it at `release`).
+    sees it); ``leave`` (Redis gets it, and nobody waits); ``hold`` (the client is cut
+    off, Redis gets it at `release`). ``on_loss`` can make Redis crash there as well.
     """
 
-    def __init__(self, connect):
+    def __init__(self, connect, on_loss=lambda: None):
         self._connect = connect
+        self._on_loss = on_loss
         self.plan = []
         self._held = []
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -58,8 +60,10 @@ class LossyProxy:
             self._threads.append(thread)
 
     def _serve(self, client):
-        server = self._connect()
-        with client, selectors.DefaultSelector() as selector:
+        # Where Redis is gone, its client's connection ends as well.
+        with client, contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            server = stack.enter_context(self._connect())
+            selector = stack.enter_context(selectors.DefaultSelector())
             selector.register(client, selectors.EVENT_READ)
             selector.register(server, selectors.EVENT_READ)
             lose_answer = False
@@ -68,21 +72,25 @@ class LossyProxy:
                     data = key.fileobj.recv(65536)
                     if isinstance(key.fileobj, ssl.SSLSocket):
                         data += key.fileobj.recv(65536) if key.fileobj.pending() else b""
-                    if not data or (lose_answer and key.fileobj is server):
-                        server.close()
+                    if not data:
                         return
                     if key.fileobj is server:
+                        if lose_answer:
+                            self._on_loss()
+                            return
                         client.sendall(data)
                         continue
                     fate = self.plan.pop(0) if b"EVAL" in data and self.plan else "pass"
-                    if fate == "drop":
-                        server.close()
-                        return
                     if fate == "hold":
                         self._held.append((server, data))
+                        stack.pop_all()
                         return
-                    lose_answer = fate == "cut"
-                    server.sendall(data)
+                    if fate != "drop":
+                        server.sendall(data)
+                    if fate in {"drop", "leave"}:
+                        self._on_loss()
+                        return
+                    lose_answer = lose_answer or fate == "cut"
 
     def release(self):
         """Let Redis have what was held, and wait until it has answered."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import shlex
 import subprocess
-import tempfile
 from typing import TYPE_CHECKING, Self
 
 import redis
@@ -27,18 +27,24 @@ class OwnRedis:
 
     def __init__(self, *settings: str) -> None:
         port = free_port()
-        # It ends with its input, however this process ends.
-        until_then = f"--save '' {' '.join(settings)} >/dev/null & cat; kill $!; wait"
+        folder = f"/tmp/own-redis-{secrets.token_hex(6)}"  # noqa: S108  # here or on the instance
+        socket = f"{folder}/socket"
         if LOCAL_DIR.exists():
             (program,) = LOCAL_DIR.glob("opt/redis-*/bin/redis-server")
-            script = f'"$1" --port {port} --dir "$2" {until_then}'
-            command = ["sh", "-c", script, "sh", str(program), tempfile.gettempdir()]
+            words = [str(program), "--port", str(port)]
         else:
-            socket = f"/tmp/own-redis-{secrets.token_hex(6)}.sock"  # noqa: S108  # on the instance
-            script = (
-                f"/opt/redis/current/bin/redis-server --port 0 --unixsocket {socket} --dir /tmp "
-                f"{until_then}; rm -f {socket}"
-            )
+            words = ["/opt/redis/current/bin/redis-server", "--port", "0", "--unixsocket", socket]
+        # It ends with its input, however this process ends, and a line of it is a crash.
+        script = f"""
+            start() {{
+                {shlex.join(words)} --dir {folder} --save '' {" ".join(settings)} >/dev/null &
+            }}
+            mkdir {folder} && start
+            while read -r line; do kill -KILL $!; wait $!; start; done
+            kill $!; wait; rm -r {folder}
+        """
+        command = ["sh", "-c", script]
+        if not LOCAL_DIR.exists():
             forward = ["-S", "none", "-L", f"{port}:{socket}"]
             command = ["ssh", "-F", str(SSH_CONFIG), *forward, "server", script]
         self._process = subprocess.Popen(
@@ -49,6 +55,12 @@ class OwnRedis:
         )
         self.url = f"redis://127.0.0.1:{port}/0"
         self.client = redis.Redis(port=port, socket_timeout=10)
+
+    def crash(self) -> None:
+        """Kill it, so that it can do nothing more, and start it again; waits for neither."""
+        assert self._process.stdin
+        self._process.stdin.write(b"\n")
+        self._process.stdin.flush()
 
     def __enter__(self) -> Self:
         try:

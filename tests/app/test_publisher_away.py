@@ -139,7 +139,9 @@ def test_what_is_no_number_is_refused_when_it_is_set(publisher_redis, channel, n
     ("arguments", "named"),
     [
         ({"level": "loud"}, "level is 'loud'"),
+        ({"level": ""}, "level is ''"),
         ({"data": [1]}, "data is"),
+        ({"data": []}, "data is"),
         ({"data": {"x": float("nan")}}, "data has"),
         ({"data": {"x": object()}}, "data has"),
         ({"data": {"x": "y" * 9000}}, "data has 9"),

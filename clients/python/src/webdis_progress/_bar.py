@@ -199,7 +199,9 @@ class Bar(Generic[Sent]):
     def _content(
         kind: str, text: str, level: str | None, data: Mapping[str, Any] | None
     ) -> Content:
-        more = (_event.level_json(level), _event.data_json(data)) if level or data else ("", "")
+        more = ("", "")
+        if level is not None or data is not None:
+            more = (_event.level_json(level), _event.data_json(data))
         return Content(kind, _event.text("text", text), more)
 
     def _make(self, content: Content, ts: str) -> Message:
