@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # a scenario of molecule or a document's reader, has a name; its folder, logs, machine,
 # bridge and subnet are its own.
 INSTANCE = os.environ.get("KIT_INSTANCE", "")
-INSTANCE_NAMES = re.compile(r"[a-z0-9-]*")
+INSTANCE_NAMES = re.compile(r"[a-z0-9_-]*")
 INSTANCES_DIR = ROOT / ".kit" / "instances"
 KIT_DIR = INSTANCES_DIR / INSTANCE if INSTANCE else ROOT / ".kit"
 LOG_DIR = ROOT / ".kit" / "logs" / INSTANCE
@@ -56,7 +56,7 @@ def check_name() -> None:
     """
     if not INSTANCE_NAMES.fullmatch(INSTANCE):
         raise KitError(
-            f"KIT_INSTANCE={INSTANCE} is not allowed; a name of a-z, 0-9 and - is, or none for "
+            f"KIT_INSTANCE={INSTANCE} is not allowed; a name of a-z, 0-9, - and _ is, or none for "
             f"the checkout's own instance.",
             2,
         )

@@ -8,6 +8,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
+from kit.checkout import ROOT
 from kit.errors import KitError
 from kit.progress import run_logged
 
@@ -68,7 +69,7 @@ def ensure_packages(names: list[str]) -> None:
     if not missing:
         return
     print(f"Installing system packages: {' '.join(missing)}", flush=True)
-    apt = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", "DPkg::Lock::Timeout=300"]
+    apt = [str(ROOT / "kit/apt_get.sh")]
     hint = (
         "Check the network and /etc/apt, then run the same command again. "
         "See docs/troubleshooting.md#packages-cannot-be-installed."

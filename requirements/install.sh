@@ -10,7 +10,7 @@ as_root() {
 }
 
 apt() {
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 "$@" >/dev/null
+    as_root "$PWD/kit/apt_get.sh" -qq "$@" >/dev/null
 }
 
 requirements/check.sh

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -133,3 +134,35 @@ def test_a_copied_checkout_has_an_instance_of_its_own(instance, copied, long_hom
     assert make("ip", cwd=copied).stdout.strip() not in ("", instance["address"])
     answer = make("verify", cwd=copied, **own)
     assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+HOLD = """
+import fcntl, sys
+
+with open(sys.argv[1], "w") as lock:
+    fcntl.lockf(lock, fcntl.LOCK_EX)
+    print(flush=True)
+    input()
+"""
+
+
+def test_apt_waits_while_the_system_updates_itself(tmp_path):
+    lists = tmp_path / "lists"
+    (lists / "partial").mkdir(parents=True)
+    (tmp_path / "sources").mkdir()
+    apt = [
+        *(ROOT / "kit/apt_get.sh", "-o", f"Dir::State::lists={lists}", "-o"),
+        *("Dir::Etc::SourceList=/dev/null", "-o", f"Dir::Etc::SourceParts={tmp_path}/sources"),
+        "update",
+    ]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", HOLD, lists / "lock"], **pipes) as holder:
+        assert holder.stdout.readline()
+        with subprocess.Popen(apt, stdout=subprocess.PIPE, text=True) as waiting:
+            # It has begun a second time: the first ended at the lock.
+            for _ in range(2):
+                assert "Reading package lists" in waiting.stdout.readline()
+            assert waiting.poll() is None
+            holder.communicate("\n", timeout=30)
+            waiting.communicate(timeout=60)
+            assert waiting.returncode == 0

@@ -4,8 +4,8 @@
 set -eu
 # setfacl is how Ansible, run by the user vagrant, hands files to the user who builds.
 if ! python3 -c 'import ensurepip' 2>/dev/null || ! command -v setfacl >/dev/null; then
-    apt-get -qq update
-    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends acl python3-venv
+    sh /vagrant/kit/apt_get.sh -qq update
+    sh /vagrant/kit/apt_get.sh -qq install -y --no-install-recommends acl python3-venv
 fi
 [ -x /opt/webdis-kit/bin/pip ] || python3 -m venv --clear /opt/webdis-kit
 /opt/webdis-kit/bin/pip install --quiet --disable-pip-version-check --require-hashes \
