@@ -134,6 +134,7 @@ LANES = [
         layers=[
             Layer("examples", pytest("tests/examples")),
             Layer("Firefox and WebKit", pytest("tests/browsers")),
+            Layer("Firefox and WebKit, local", pytest("tests/local/test_browsers.py")),
         ],
     ),
     Lane(
@@ -161,7 +162,7 @@ LANES = [
         "no instance",
         layers=[
             Layer("unit", pytest("tests/unit"), quick=True),
-            Layer("local", pytest("tests/local"), quick=True),
+            Layer("local", pytest("tests/local/test_local.py"), quick=True),
             Layer("Node", node("tests/js/*.test.js"), quick=True),
             Layer("Ruby", ["tests/ruby/run.sh", "{reports}"], quick=True),
             Layer("references", pytest("tests/docs", "--ignore", DOCUMENTS), quick=True),

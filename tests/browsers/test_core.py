@@ -47,6 +47,12 @@ def demo(start_demo):
     return start_demo(DEMO_PAUSE_SECONDS=0.5, DEMO_JOB_STEPS=60, DEMO_JOB_STEP_SECONDS=0.1)
 
 
+@pytest.fixture(scope="module")
+def kit_dir():
+    """Return where the instance's files are."""
+    return KIT_DIR
+
+
 @pytest.fixture
 def new_tab(browser):
     tabs = []
@@ -122,11 +128,11 @@ def test_a_job_is_shown_to_its_end_and_after_reload_back_and_forward(tab, demo):
     assert tab.evaluate(TEXTS) == texts
 
 
-def test_a_page_that_loses_webdis_comes_back_by_itself(tab, demo):
+def test_a_page_that_loses_webdis_comes_back_by_itself(tab, demo, kit_dir):
     start(tab, demo)
     see(tab, "state", "connected")
     tab.evaluate(COUNT_SOCKETS)
-    file = KIT_DIR / "local/webdis.pid"
+    file = kit_dir / "local/webdis.pid"
     killed = file.read_text().strip()
     os.kill(int(killed), signal.SIGKILL)
     eventually(lambda: file.read_text().strip() not in {"", killed}, "Webdis is not started again")

@@ -172,19 +172,24 @@ def checkout(guest):
 class MakeDemo:
     """`make demo` as the guest runs it, in a checkout where nothing has been made.
 
+    Args:
+        guest: Who runs it.
+        checkout: Where.
+        steps: How many a job has, of a tenth of a second each.
+
     Attributes:
         url: Where it is.
     """
 
-    def __init__(self, guest: Guest, checkout: Path) -> None:
+    def __init__(self, guest: Guest, checkout: Path, steps: int) -> None:
         self._guest = guest
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         log = guest.folder / "demo.log"
-        steps = {"DEMO_JOB_STEPS": "30", "DEMO_JOB_STEP_SECONDS": "0.1"}
+        settings = {"DEMO_JOB_STEPS": str(steps), "DEMO_JOB_STEP_SECONDS": "0.1"}
         with log.open("w") as output:
             self._process = subprocess.Popen(
-                guest.command("make", "demo", f"PORT={port}", **steps),
+                guest.command("make", "demo", f"PORT={port}", **settings),
                 cwd=checkout,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -210,8 +215,8 @@ class MakeDemo:
 
 
 @pytest.fixture(scope="module")
-def demo(guest, checkout):
-    made = MakeDemo(guest, checkout)
+def demo(request, guest, checkout):
+    made = MakeDemo(guest, checkout, steps=getattr(request.module, "JOB_STEPS", 30))
     # What has been built now is built once for all runs of this test.
     for file in (guest.home / ".cache/webdis-kit/builds").glob("*.tar.gz"):
         if not (CACHE_DIR / "builds" / file.name).exists():
