@@ -644,3 +644,72 @@ test("whatever is lost, doubled, moved or cut, each message comes once and in or
   await until(() => seen.numbers.includes(2001));
   assert.deepEqual(seen.numbers, range(1, 2001));
 });
+
+/** Several servers of the same channels: what is stored with the first is replayed of all. */
+const several = async (t) => {
+  const servers = [await start(t), await start(t), await start(t)];
+  const seen = listener(t, servers[0]);
+  seen.options.url = servers.map(({ url }) => url);
+  const at = () => servers.find(({ sockets }) => sockets.length);
+  const publish = (...to) => {
+    const event = servers[0].store(CHANNEL);
+    for (const server of to) server.push(CHANNEL, event);
+  };
+  return { servers, seen, at, publish };
+};
+
+test("of several urls the next is taken when one is lost, and nobody returns", async (t) => {
+  const { servers, seen, at, publish } = await several(t);
+  subscribe(seen.options);
+  await connected(seen);
+  const order = [];
+  for (const number of [1, 2, 3, 4]) {
+    const current = at();
+    order.push(servers.indexOf(current));
+    publish(...servers);
+    await until(() => seen.numbers.length === number);
+    seen.states.length = 0;
+    current.sockets[0].terminate();
+    await connected(seen);
+  }
+  assert.deepEqual(order, range(order[0], order[0] + 3).map((at) => at % 3));
+  assert.deepEqual(seen.numbers, [1, 2, 3, 4]);
+});
+
+test("a server that answers heartbeats and pushes nothing is left", async (t) => {
+  const { servers, seen, at, publish } = await several(t);
+  Object.assign(seen.options.times, { heartbeat: 20, silence: 60 });
+  subscribe({ ...seen.options, url: seen.options.url.join(" ") });
+  await connected(seen);
+  publish(...servers);
+  await until(() => seen.numbers.length === 1);
+  const stale = at();
+  publish(...servers.filter((server) => server !== stale));
+  await until(() => seen.numbers.length === 2);
+  await until(() => at() && at() !== stale);
+  seen.states.length = 0;
+  // Where nothing is missing, nobody moves.
+  const well = at();
+  const asked = servers[0].replays.length;
+  await until(() => servers[0].replays.length > asked + 3);
+  assert.equal(at(), well);
+  assert.deepEqual(seen.numbers, [1, 2]);
+});
+
+test("what a writer sends again under another number is shown once", async (t) => {
+  const server = await start(t);
+  const seen = listener(t, server);
+  subscribe({ ...seen.options, replay: server.replayWithState(CHANNEL) });
+  await connected(seen);
+  for (const id of ["a-1", "b-1", "a-2"]) server.publish(CHANNEL, { id });
+  await until(() => seen.numbers.length === 3);
+  // A new primary knows the first of them only.
+  const [first] = server.stream.get(CHANNEL);
+  server.stream.set(CHANNEL, [first]);
+  server.publish(CHANNEL, { seq: 1_000_002, id: "a-2" });
+  server.publish(CHANNEL, { id: "b-1" });
+  server.publish(CHANNEL, { id: "a-3" });
+  server.publish(CHANNEL, { id: "b-2" });
+  await until(() => seen.numbers.length === 5);
+  assert.deepEqual(seen.numbers.slice(3), [1_000_004, 1_000_005]);
+});

@@ -20,6 +20,7 @@
  * @typedef {object} ProgressEvent
  * @property {number} seq counts the channel's messages from 1
  * @property {string} [epoch] another one: the server lost its data, and counts anew
+ * @property {string} [id] who wrote it, and how many events with this one
  * @property {string} ts time of publishing, UTC, ISO 8601
  * @property {Kind} kind `done`, `failed`, `cancelled` and `skipped` end the task, or
  *   without a task the channel
@@ -60,8 +61,9 @@
  *   below that number; or the `Response` that holds one of them
  *
  * @typedef {object} Options
- * @property {string} url WebSocket of Webdis, ending in `/.json`; one socket
- *   serves all subscriptions that name the same
+ * @property {string|string[]} url WebSocket of Webdis, ending in `/.json`; one socket
+ *   serves all subscriptions that name the same. Several, in a list or with spaces between
+ *   them, where each serves the same channels: any of them at first, the next when one is lost
  * @property {string} channel name of the Redis channel
  * @property {string|Replay} replay address that is asked with `?after=` and `epoch=` added, or a
  *   function that asks. 400, 401, 403, 404 and 410, also as the `status` of an
@@ -85,6 +87,8 @@ export const defaultTimes = {
   answer: 5_000,
   /** Between two heartbeats; less than any proxy's time-out for idle connections. */
   heartbeat: 20_000,
+  /** How long nothing may come before `replay` is asked whether that is so; with several urls. */
+  silence: 20_000,
   /** Within which `replay` answers. */
   replay: 10_000,
   /** Between two questions to `replay` while there is no socket. */
@@ -95,6 +99,9 @@ export const defaultTimes = {
   /** The same bound for a `replay` that fails again and again. */
   longestReplayDelay: 30_000,
 };
+
+/** With several urls another one may be well: whether this one is, is asked more often. */
+const timesOfSeveral = { answer: 3_000, heartbeat: 2_000 };
 
 const wakeEvents = ["pageshow", "visibilitychange", "online", "offline"];
 const terminalKinds = ["done", "failed", "cancelled", "skipped"];
@@ -112,11 +119,14 @@ const connections = new Map();
  * @throws {SyntaxError} `url` is no WebSocket's
  */
 export function subscribe({ url, times, ...options }) {
+  const urls = typeof url === "string" ? url.trim().split(/\s+/) : url;
+  const key = urls.join(" ");
   const { after = 0, signal } = options;
   if (after !== null && (!Number.isSafeInteger(after) || after < 0))
     throw new TypeError(`after is ${after}; a whole number from 0 is needed`);
   if (signal?.aborted) return;
-  const connection = connections.get(url) ?? new Connection(url, { ...defaultTimes, ...times });
+  const usual = urls.length > 1 ? { ...defaultTimes, ...timesOfSeveral } : defaultTimes;
+  const connection = connections.get(key) ?? new Connection(key, urls, { ...usual, ...times });
   connection.join(new Subscription(options, connection));
 }
 
@@ -234,6 +244,10 @@ class Subscription {
   #before = { seq: 0, ts: "" };
   /** A push may be slower than the replay that told of its loss. */
   #pastEpochs = new Set();
+  /** How many events of each writer were delivered; of those that send again. */
+  #counts = new Map();
+  /** Since when nothing was pushed, in milliseconds. */
+  #quiet = 0;
   /** @type {State|undefined} */
   #state;
   /**
@@ -290,11 +304,25 @@ class Subscription {
 
   /** @param {ProgressEvent} event */
   pushed(event) {
+    this.#quiet = 0;
     if (!this.#live || !this.#session) return; // the next replay will bring it
     if (this.#pastEpochs.has(event.epoch)) return;
     if (this.#waiting) this.#waiting.push(event);
     else if (!this.#isAnew(event.epoch) && event.seq === this.#last + 1) this.#deliver(event);
     else this.#catchUp(this.#session); // a gap, a double, a new count: replay tells
+  }
+
+  /** A heartbeat was sent, so many milliseconds after the last. @param {number} elapsed */
+  async beat(elapsed) {
+    const session = this.#session;
+    this.#quiet += elapsed;
+    if (this.#quiet < this.#connection.times.silence || !this.#live || this.#waiting || !session)
+      return;
+    this.#quiet = 0.5; // a push sets it to 0
+    const last = this.#last;
+    await this.#catchUp(session);
+    // There is news that was not pushed: this server is cut off from the others.
+    if (session === this.#session && this.#last > last && this.#quiet) this.#connection.lost();
   }
 
   /** Tell whether the count began again, and follow it. @param {string|undefined} epoch */
@@ -345,10 +373,25 @@ class Subscription {
     this.#become("finished");
   }
 
+  /**
+   * Was it delivered before? After a failover a writer sends again, under other numbers, what the
+   * new server lacks.
+   *
+   * @param {ProgressEvent} event
+   */
+  #isDouble({ id }) {
+    if (!id) return false;
+    const [writer, count] = id.split("-");
+    if (Number(count) <= (this.#counts.get(writer) ?? 0)) return true;
+    this.#counts.set(writer, Number(count));
+    return false;
+  }
+
   /** @param {ProgressEvent} event */
   #deliver(event) {
     this.#last = event.seq;
     this.#epoch = event.epoch;
+    if (this.#isDouble(event)) return;
     if (event.seq <= this.#before.seq && event.ts <= this.#before.ts) return;
     this.#ts = event.ts;
     const session = this.#session;
@@ -457,10 +500,13 @@ class Subscription {
   }
 }
 
-/** The one socket to a url, opened again for as long as somebody listens. */
+/** The one socket to a url, or to one of several, opened again for as long as somebody listens. */
 class Connection {
   times;
-  #url;
+  #key;
+  #urls;
+  /** Counts on with each that is lost: nobody is sent back to one by force. */
+  #at;
   /**
    * Who listens, by channel. Nobody: the channel is still subscribed on this socket,
    * as UNSUBSCRIBE must not be sent, and is left out on the next.
@@ -478,11 +524,14 @@ class Connection {
   #attempt = 0;
 
   /**
-   * @param {string} url
+   * @param {string} key
+   * @param {string[]} urls
    * @param {typeof defaultTimes} times
    */
-  constructor(url, times) {
-    this.#url = url;
+  constructor(key, urls, times) {
+    this.#key = key;
+    this.#urls = urls;
+    this.#at = Math.floor(Math.random() * urls.length);
     this.times = times;
   }
 
@@ -491,8 +540,8 @@ class Connection {
     const { channel } = subscription;
     const listeners = this.#channels.get(channel) ?? new Set();
     this.#channels.set(channel, listeners.add(subscription));
-    if (!connections.has(this.#url)) {
-      connections.set(this.#url, this);
+    if (!connections.has(this.#key)) {
+      connections.set(this.#key, this);
       // Workers and Node.js have no pages: there, nothing wakes or hides.
       for (const type of wakeEvents) globalThis.addEventListener?.(type, this.#wake);
       globalThis.addEventListener?.("pagehide", this.#hide);
@@ -512,7 +561,7 @@ class Connection {
     if (!this.#channels.get(subscription.channel)?.delete(subscription)) return;
     if (this.#subscriptions().length) return;
     this.#close();
-    connections.delete(this.#url);
+    connections.delete(this.#key);
     for (const type of wakeEvents) globalThis.removeEventListener?.(type, this.#wake);
     globalThis.removeEventListener?.("pagehide", this.#hide);
   }
@@ -523,14 +572,15 @@ class Connection {
 
   #open() {
     this.#retry = undefined;
-    const socket = new WebSocket(this.#url);
+    const url = /** @type {string} */ (this.#urls[this.#at % this.#urls.length]);
+    const socket = new WebSocket(url);
     this.#socket = socket;
     for (const [channel, listeners] of this.#channels)
       if (listeners.size) this.#ask(channel);
       else this.#channels.delete(channel);
 
     const lost = () => {
-      if (socket === this.#socket) this.#lost();
+      if (socket === this.#socket) this.lost();
     };
     socket.onerror = socket.onclose = lost;
     socket.onopen = () => {
@@ -551,7 +601,7 @@ class Connection {
   /** Send SUBSCRIBE, once the socket is open, and expect its answer. @param {string} channel */
   #ask(channel) {
     if (!this.#unanswered.has(channel))
-      this.#unanswered.set(channel, setTimeout(() => this.#lost(), this.times.answer));
+      this.#unanswered.set(channel, setTimeout(() => this.lost(), this.times.answer));
     if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(["SUBSCRIBE", channel]));
   }
 
@@ -575,9 +625,11 @@ class Connection {
     } else throw new Error("an unknown kind");
   }
 
-  #lost() {
+  /** Open the next socket: this one is gone, or not told what the others are. */
+  lost() {
     const { firstDelay, longestDelay } = this.times;
     this.#close();
+    this.#at += 1;
     this.#retry = setTimeout(() => this.#open(), backOff(firstDelay, longestDelay, this.#attempt++));
     for (const subscription of this.#subscriptions()) subscription.lost();
   }
@@ -597,6 +649,8 @@ class Connection {
   #beat = () => {
     this.#attempt = 0; // only now: a server that answers once and fails must not be hammered
     this.#check();
+    if (this.#urls.length > 1)
+      for (const subscription of this.#subscriptions()) subscription.beat(this.times.heartbeat);
   };
 
   #check() {
