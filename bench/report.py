@@ -207,7 +207,7 @@ def _summary(systems: dict[str, Figures]) -> str:
         held = _number(one.highest, 0)
         lost = f"{one.total('reconnect', 'lost')} of {one.total('reconnect', 'planned'):,}"
         if one.total("reconnect", "passed_over"):
-            held, lost = "–", "shows the latest alone"
+            held, lost = "–", "shows only the latest"
         lines.append(
             f"| {one.title} | {_number(p50 and p50 / 1e3, 2)} "
             f"| {_number(one.median('steady', 'cpu_us_per_message'), 0)} "

@@ -22,6 +22,7 @@ KIT_DIR = INSTANCES_DIR / INSTANCE if INSTANCE else ROOT / ".kit"
 LOG_DIR = ROOT / ".kit" / "logs" / INSTANCE
 INSTANCE_FILE = KIT_DIR / "instance.json"
 PROVISIONED_FILE = KIT_DIR / "provisioned"  # there unless the last run was cut off
+ENV_FILE = KIT_DIR / "env"  # how a program reaches the instance, for `source`
 INVENTORY_FILE = KIT_DIR / "inventory.yml"
 SSH_CONFIG = KIT_DIR / "ssh_config"
 SSH_KEY = KIT_DIR / "ssh" / "id_ed25519"

@@ -161,7 +161,7 @@ def virtualisation(cpuinfo: str, modules: str, *, kvm_usable: bool) -> tuple[boo
         modules: Content of /proc/modules.
         kvm_usable: Whether /dev/kvm can be opened.
     """
-    # ARM's cpuinfo has no such flag: there /dev/kvm alone tells.
+    # ARM's cpuinfo has no such flag: there only /dev/kvm tells.
     x86 = re.search(r"^flags\s*:", cpuinfo, flags=re.MULTILINE)
     if x86 and not re.search(r"^flags\s*:.*\b(vmx|svm)\b", cpuinfo, flags=re.MULTILINE):
         return False, "off in the firmware, or this host is a virtual machine without it"

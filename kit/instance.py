@@ -15,6 +15,7 @@ import yaml
 from kit import container, lab, nodes, providers, tls, verify
 from kit.checkout import (
     CACHE_DIR,
+    ENV_FILE,
     INSTANCE,
     INSTANCE_FILE,
     INSTANCES_DIR,
@@ -216,9 +217,23 @@ def provision(
 
 def finish() -> None:
     """Note that the playbook has run to its end, and print the summary."""
-    lab.finish(read_instance())
+    instance = read_instance()
+    lab.finish(instance)
+    _write_env(instance)
     PROVISIONED_FILE.touch(mode=0o600)
     summary()
+
+
+def _write_env(instance: dict[str, Any]) -> None:
+    """Write ``.kit/env``, by which a shell tells a program where the instance is."""
+    redis = instance["redis"]
+    scheme, query = ("rediss", f"?ssl_ca_certs={tls.CA_FILE}") if redis["tls"] else ("redis", "")
+    lines = [f"export WEBDIS_URL='{instance['webdis']['url']}'\n"]
+    for name, user in (("REDIS_URL", "publisher"), ("JOBS_URL", "jobs")):
+        password = (KIT_DIR / "secrets" / f"redis_{user}").read_text(encoding="utf-8").strip()
+        url = f"{scheme}://{user}:{password}@{redis['host']}:{redis['port']}{query}"
+        lines.append(f"export {name}='{url}'\n")
+    write_private(ENV_FILE, "".join(lines))
 
 
 def write_ssh_config(machines: list[Machine], kit_dir: Path) -> None:
@@ -371,7 +386,7 @@ def summary() -> None:
         print("           who may SUBSCRIBE and nothing else, is the wall.")
     if instance["tls"]:
         ca = tls.CA_FILE.relative_to(ROOT)
-        print(f"Trust:     {ca}, a CA that can vouch for this address alone.")
+        print(f"Trust:     {ca}, a CA that can vouch only for this address.")
         print("           Chromium:  certutil -d sql:$HOME/.pki/nssdb -A -n webdis-kit -t C,, \\")
         print(f"                        -i {ca}    (package libnss3-tools)")
         print("           Firefox:   Settings, Certificates, View, Authorities, Import")
@@ -421,7 +436,7 @@ def destroy() -> None:
         for name in container.of_this_checkout():  # whose folder is gone
             container.destroy(name)
             print(f"{name} is removed, another instance of this checkout.")
-    for path in (INSTANCE_FILE, PROVISIONED_FILE, INVENTORY_FILE, SSH_CONFIG):
+    for path in (INSTANCE_FILE, PROVISIONED_FILE, ENV_FILE, INVENTORY_FILE, SSH_CONFIG):
         path.unlink(missing_ok=True)
     for folder in ("ssh", "secrets", "tls", "lab"):
         shutil.rmtree(KIT_DIR / folder, ignore_errors=True)

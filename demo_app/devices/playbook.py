@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections import defaultdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +21,10 @@ from urllib.parse import quote
 from demo_app import connections
 from demo_app.devices.redact import redact
 from demo_app.devices.runner import Row
-from webdis_progress import TERMINAL, events_after, replay
+from webdis_progress import TERMINAL, replay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from demo_app.devices.inventory import Device
     from webdis_progress import Progress
@@ -63,6 +64,8 @@ class Playbook:
         self._progress = progress
         self._finished = finished
         self._told: set[str] = set()
+        self._events: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        self._seq, self._epoch = 0, ""
         self._cancelled = threading.Event()
 
     def cancel(self) -> None:
@@ -81,17 +84,32 @@ class Playbook:
                 code = self._run(Path(folder), log.fileno())
                 log.seek(0)
                 said = log.read()
-        self._tell()
+        self.tell()
         if self._cancelled.is_set():
-            left = [device.name for device in self._devices if device.name not in self._told]
-            for name in left:
-                self._progress.task(name).cancelled(CANCELLED)
-            events = self._events() if left else []
-            for name in left:
-                self._finished(Row(name, text=CANCELLED, log=_log(events, name)[0]))
+            for device in self._devices:
+                if device.name not in self._told:
+                    self._progress.task(device.name).cancelled(CANCELLED)
+            self.tell()
         if code not in KNOWN_EXIT_CODES and not self._cancelled.is_set():
             print(redact(said), file=sys.stderr)
             raise PlaybookError(f"ansible-playbook ended with {code}.")
+
+    def tell(self) -> None:
+        """Tell the rows of devices that have ended since."""
+        for event in self._new_events():
+            name = event["task"]
+            self._events[name].append(event)
+            if event["kind"] not in TERMINAL or name in self._told:
+                continue
+            self._told.add(name)
+            log, seconds = _log(self._events[name])
+            row = Row(
+                name, STATES.get(event["kind"], "cancelled"), event["text"], seconds, 1, log=log
+            )
+            if self._cancelled.is_set() and row.state == "failed":
+                row.state, row.text = "cancelled", CANCELLED
+            self._finished(row)
+            self._progress.advance(1)
 
     def _write(self, folder: Path) -> None:
         """Write inventory and configuration; Ansible reads no other."""
@@ -146,7 +164,7 @@ class Playbook:
         ) as process:
             try:
                 while not _ended(process):
-                    self._tell()
+                    self.tell()
                     if self._cancelled.is_set():
                         process.send_signal(signal.SIGINT)
                         break
@@ -157,34 +175,17 @@ class Playbook:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
 
-    def _tell(self) -> None:
-        """Tell the rows of devices that have ended since."""
-        state = replay(connections.publisher(), self._progress.channel)["state"]
-        ended = [
-            event
-            for event in state["tasks"]
-            if event["kind"] in TERMINAL and event["task"] not in self._told
-        ]
-        events = self._events() if ended else []
-        for event in ended:
-            name = event["task"]
-            self._told.add(name)
-            log, seconds = _log(events, name)
-            row = Row(
-                name, STATES.get(event["kind"], "cancelled"), event["text"], seconds, 1, log=log
-            )
-            if self._cancelled.is_set() and row.state == "failed":
-                row.state, row.text = "cancelled", CANCELLED
-            self._finished(row)
-            self._progress.advance(1)
-
-    def _events(self) -> list[dict[str, Any]]:
-        return events_after(connections.publisher(), self._progress.channel, 0)
+    def _new_events(self) -> Iterator[dict[str, Any]]:
+        """Yield what devices have said since; one answer has a part of it."""
+        client, channel = connections.publisher(), self._progress.channel
+        while events := (answer := replay(client, channel, self._seq, self._epoch))["events"]:
+            self._seq, self._epoch = events[-1]["seq"], answer["epoch"]
+            yield from (event for event in events if "task" in event)
 
 
-def _log(events: list[dict[str, Any]], name: str) -> tuple[list[str], float]:
+def _log(events: list[dict[str, Any]]) -> tuple[list[str], float]:
     """Return what a device's bar has said, and the seconds from its first task to its last."""
-    said = [event for event in events if event.get("task") == name][1:]  # not that it waits
+    said = events[1:]  # not that it waits
     if not said:
         return [], 0.0
     times = [datetime.fromisoformat(event["ts"]) for event in (said[0], said[-1])]

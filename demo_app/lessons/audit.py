@@ -51,7 +51,7 @@ def show(token: str) -> str:
 
 @blueprint.get("/<token>/result")
 def result(token: str) -> str:
-    """Return the table alone, for the page that has seen the audit end."""
+    """Return only the table, for the page that has seen the audit end."""
     if channels.page_of(token) != PAGE:
         abort(404, "There is no such audit, or it is somebody else's.")
     return render_template("audit_result.html", rows=queue.result(token))

@@ -106,7 +106,7 @@ def show(token: str) -> str:
 
 @blueprint.get("/<token>/result")
 def result(token: str) -> str:
-    """Return the table alone, for the page that has seen the run end."""
+    """Return only the table, for the page that has seen the run end."""
     _job(token)
     return render_template("devices_result.html", run=page.look_up(token), **_result(token))
 

@@ -12,12 +12,13 @@ redis = Redis.from_url(os.environ["REDIS_URL"])
 PAGE = """
 <main><form method="post"><button>Run</button></form></main>
 <script type="module">
+  const show = (text) =>
+    document.querySelector("main").append(text, document.createElement("br"));
   const socket = new WebSocket("WEBDIS_URL");
   socket.onopen = () => socket.send('["SUBSCRIBE", "CHANNEL"]');
   socket.onmessage = ({ data }) => {
     const [kind, , text] = JSON.parse(data).SUBSCRIBE;
-    const line = kind === "message" ? text : "connected";
-    document.querySelector("main").append(line, document.createElement("br"));
+    show(kind === "message" ? text : "connected");
   };
 </script>"""
 

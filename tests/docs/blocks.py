@@ -13,6 +13,8 @@ Fenced blocks of a Markdown file, by the word after the fence:
 ``js console``  typed into the console of the open page
 ``text console``  lines that the console then shows
 ``LANGUAGE file=PATH``  a part of that file, word for word
+``diff from=PATH to=PATH``  all lines in which the second file differs from the first, with one
+                line around them; ``@@`` stands for what is the same
 ``text``        a drawing or a file name, nothing to run
 
 A comment before a block may except it: ``<!-- not run: REASON -->``, or
@@ -21,6 +23,7 @@ A comment before a block may except it: ``<!-- not run: REASON -->``, or
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -122,3 +125,10 @@ def pattern(expected: str) -> re.Pattern[str]:
         else:
             parts.append(re.escape(line.rstrip()).replace("…", ".*?") + r"[ \t]*\n")
     return re.compile("".join(parts))
+
+
+def difference(before: str, after: str) -> str:
+    """Return what a ``diff`` block shows of two files' texts."""
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), n=1, lineterm="")
+    shown = ["@@" if line.startswith("@@") else line.rstrip() for line in lines][2:]
+    return "".join(f"{line}\n" for line in shown)

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from kit.checkout import ROOT, SSH_CONFIG
-from tests.docs.blocks import Block, commands, pattern
+from tests.docs.blocks import Block, commands, difference, pattern
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -159,8 +159,8 @@ class Reader:
             assert "exceptionDetails" not in answer, f"{block.place}: {answer}"
         elif block.kind == "text console":
             self._wait_for_console(block)
-        elif options and options[0].startswith("file="):
-            self._compare_with_file(block, options[0].removeprefix("file="))
+        elif options and "=" in options[0]:
+            self._compare_with_files(block, dict(option.split("=") for option in options))
         else:
             assert block.kind == "text", f"{block.place}: {block.kind!r} is no kind of block"
 
@@ -263,10 +263,18 @@ class Reader:
         self._console.clear()
 
     @staticmethod
-    def _compare_with_file(block: Block, name: str) -> None:
+    def _compare_with_files(block: Block, names: dict[str, str]) -> None:
+        if "from" in names:
+            real = difference(*((ROOT / names[end]).read_text("utf-8") for end in ("from", "to")))
+            assert block.content == real, f"{block.place}: the files differ like this:\n{real}"
+            return
+
         def lines(text: str) -> list[str]:
             return [line.strip() for line in text.splitlines() if line.strip()]
 
-        shown, whole = lines(block.content), lines((ROOT / name).read_text(encoding="utf-8"))
+        shown, whole = (
+            lines(block.content),
+            lines((ROOT / names["file"]).read_text(encoding="utf-8")),
+        )
         starts = [at for at in range(len(whole)) if whole[at : at + len(shown)] == shown]
-        assert starts, f"{block.place}: these lines do not stand in {name}"
+        assert starts, f"{block.place}: these lines do not stand in {names['file']}"

@@ -31,7 +31,7 @@ BUILT_BY_HAND = {"redis-8.8.1": "redis_*.orig.tar.gz", "webdis-0.1.25": "webdis-
 def documented_names() -> dict[str, str]:
     """Return what the documents write, by what it is called here."""
     address = container.claim_record("trixie")["subnet"].replace(".0/24", ".2")
-    ports = {documented: free_port() for documented in (5000, 5001, 5002, 5003, 5004)}
+    ports = {documented: free_port() for documented in range(5000, 5009)}
     names = {
         **{f"127.0.0.1:{port}": f"127.0.0.1:{documented}" for documented, port in ports.items()},
         **{f"--port {port}": f"--port {documented}" for documented, port in ports.items()},

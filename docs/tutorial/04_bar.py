@@ -1,4 +1,4 @@
-"""The same with an identifier for each user: nobody sees what another one started."""
+"""The same with a bar: how far it is, and how long it will take."""
 
 import os
 import secrets
@@ -14,17 +14,14 @@ app = Flask(__name__, static_folder=Path("clients/javascript/src").resolve())
 app.secret_key = os.environ["SECRET_KEY"]
 redis = Redis.from_url(os.environ["REDIS_URL"])
 PAGE = """
-<main><form method="post"><button>Run</button></form></main>
+<main>
+  <form method="post"><button>Run</button></form>
+  <run-progress url="WEBDIS_URL" channel="CHANNEL" replay="/events/CHANNEL" after="0">
+  </run-progress>
+</main>
 <script type="module">
-  import { subscribe } from "/src/progress.js";
-  subscribe({
-    url: "WEBDIS_URL",
-    channel: "CHANNEL",
-    after: 0,
-    replay: (after) => fetch(`/events/CHANNEL?after=${after}`),
-    onEvent: ({ text }) =>
-      document.querySelector("main").append(text, document.createElement("br")),
-  });
+  import { defineRunProgress } from "/src/element.js";
+  defineRunProgress();
 </script>"""
 
 
@@ -41,9 +38,10 @@ def page() -> str:
     channel = own_channel()
     if request.method == "POST":
         progress = Progress(redis, channel)
-        for step in ("Started", "Still running", "Almost done"):
-            progress.message(step)
-            time.sleep(1)
+        for step in progress.track(range(1, 21), "Working"):
+            if step % 10 == 0:
+                progress.message(f"Step {step} is done")
+            time.sleep(0.5)
     return PAGE.replace("WEBDIS_URL", os.environ["WEBDIS_URL"]).replace("CHANNEL", channel)
 
 

@@ -13,17 +13,35 @@ CHANNEL = "progress:tutorial"
 app = Flask(__name__, static_folder=Path("clients/javascript/src").resolve())
 redis = Redis.from_url(os.environ["REDIS_URL"])
 PAGE = """
-<main><form method="post"><button>Run</button></form></main>
+<main><form method="post"><button>Run</button></form>
+<button id="leave">Disconnect</button> <button id="return">Connect</button><br></main>
 <script type="module">
   import { subscribe } from "/src/progress.js";
-  subscribe({
-    url: "WEBDIS_URL",
-    channel: "CHANNEL",
-    after: 0,
-    replay: async (after) => (await fetch(`/events?after=${after}`)).json(),
-    onEvent: ({ text }) =>
-      document.querySelector("main").append(text, document.createElement("br")),
-  });
+  const show = (text) =>
+    document.querySelector("main").append(text, document.createElement("br"));
+  let subscription;
+  let after = 0;
+  function connect() {
+    subscription = new AbortController();
+    subscribe({
+      url: "WEBDIS_URL",
+      channel: "CHANNEL",
+      after,
+      replay: "/events",
+      signal: subscription.signal,
+      onState: show,
+      onEvent: ({ seq, text }) => {
+        after = seq;
+        show(text);
+      },
+    });
+  }
+  connect();
+  document.querySelector("#leave").onclick = () => {
+    subscription.abort();
+    show("disconnected");
+  };
+  document.querySelector("#return").onclick = connect;
 </script>"""
 
 

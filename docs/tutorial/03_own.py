@@ -1,0 +1,73 @@
+"""The same with an identifier for each user: nobody sees what another one started."""
+
+import os
+import secrets
+import time
+from pathlib import Path
+
+from flask import Flask, abort, request, session
+from redis import Redis
+
+from webdis_progress import Progress, events_after
+
+app = Flask(__name__, static_folder=Path("clients/javascript/src").resolve())
+app.secret_key = os.environ["SECRET_KEY"]
+redis = Redis.from_url(os.environ["REDIS_URL"])
+PAGE = """
+<main><form method="post"><button>Run</button></form>
+<button id="leave">Disconnect</button> <button id="return">Connect</button><br></main>
+<script type="module">
+  import { subscribe } from "/src/progress.js";
+  const show = (text) =>
+    document.querySelector("main").append(text, document.createElement("br"));
+  let subscription;
+  let after = 0;
+  function connect() {
+    subscription = new AbortController();
+    subscribe({
+      url: "WEBDIS_URL",
+      channel: "CHANNEL",
+      after,
+      replay: "/events/CHANNEL",
+      signal: subscription.signal,
+      onState: show,
+      onEvent: ({ seq, text }) => {
+        after = seq;
+        show(text);
+      },
+    });
+  }
+  connect();
+  document.querySelector("#leave").onclick = () => {
+    subscription.abort();
+    show("disconnected");
+  };
+  document.querySelector("#return").onclick = connect;
+</script>"""
+
+
+def own_channel() -> str:
+    """Return the channel of this user, which nobody can guess."""
+    if "token" not in session:
+        session["token"] = secrets.token_hex(16)
+    return f"progress:{session['token']}"
+
+
+@app.route("/", methods=["GET", "POST"])
+def page() -> str:
+    """Show the page; its button does the slow work before that."""
+    channel = own_channel()
+    if request.method == "POST":
+        progress = Progress(redis, channel)
+        for step in ("Started", "Still running", "Almost done"):
+            progress.message(step)
+            time.sleep(1)
+    return PAGE.replace("WEBDIS_URL", os.environ["WEBDIS_URL"]).replace("CHANNEL", channel)
+
+
+@app.get("/events/<channel>")
+def events(channel: str) -> list[dict[str, object]]:
+    """Return what the page has missed, to the user whose channel it is."""
+    if channel != own_channel():
+        abort(404)
+    return events_after(redis, channel, request.args.get("after", 0, int))
