@@ -233,6 +233,8 @@ def _write_env(instance: dict[str, Any]) -> None:
         password = (KIT_DIR / "secrets" / f"redis_{user}").read_text(encoding="utf-8").strip()
         url = f"{scheme}://{user}:{password}@{redis['host']}:{redis['port']}{query}"
         lines.append(f"export {name}='{url}'\n")
+    if instance["lab"]:
+        lines.append(f"export LAB_SSH_CONFIG='{lab.LAB_DIR / 'ssh_config'}'\n")
     write_private(ENV_FILE, "".join(lines))
 
 

@@ -124,7 +124,7 @@ LANES = [
     Lane(
         "documents",
         instance="documents",  # the first thing that a document does is to make it
-        layers=[Layer("documents", pytest(DOCUMENTS))],
+        layers=[Layer("documents", pytest(DOCUMENTS, "-k", "not devices.md"))],
     ),
     Lane(
         "examples",
@@ -146,7 +146,10 @@ LANES = [
         instance="lab",
         up=True,
         environment={"LAB": "20"},
-        layers=[Layer("devices", pytest("tests/devices"))],
+        layers=[
+            Layer("devices", pytest("tests/devices")),
+            Layer("documents, devices", pytest(DOCUMENTS, "-k", "devices.md")),
+        ],
     ),
     Lane(
         "nodes",

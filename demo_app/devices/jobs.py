@@ -24,11 +24,13 @@ class Outcome:
         state: ``ok``, or ``drift`` where the device is not as it should be.
         text: In a few words.
         diff: Of its configuration, unified; empty where nothing differs.
+        missing: Neighbours that it does not see; None where nobody has looked.
     """
 
     state: str
     text: str
     diff: str = ""
+    missing: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -92,17 +94,20 @@ def check(session: Session, device: Device, version: str) -> Outcome:
         device: What it should see.
         version: Of FRRouting.
     """
+    missing = _missing_neighbors(session, device)
     found = [
-        *_neighbors(session, device),
+        *(f"neighbour {neighbor} is missing on {link}" for link, neighbor in missing.items()),
         *_routes(session, device),
         *_version(session, version),
     ]
     if found:
-        return Outcome("drift", "; ".join(found))
-    return Outcome("ok", f"{len(device.links)} neighbours, {len(device.routes)} routes, {version}")
+        return Outcome("drift", "; ".join(found), missing=list(missing.values()))
+    text = f"{len(device.links)} neighbours, {len(device.routes)} routes, {version}"
+    return Outcome("ok", text, missing=[])
 
 
-def _neighbors(session: Session, device: Device) -> list[str]:
+def _missing_neighbors(session: Session, device: Device) -> dict[str, str]:
+    """Return the neighbours that a device does not see, by the interface."""
     answer = session.read_json("show ip ospf neighbor json", "reading neighbours")
     full = {
         entry["ifaceName"].split(":")[0]
@@ -111,10 +116,7 @@ def _neighbors(session: Session, device: Device) -> list[str]:
         # FRRouting 8 calls it `state`.
         if str(entry.get("nbrState", entry.get("state"))).startswith("Full")
     }
-    return [
-        f"neighbour {device.links[link]} is missing on {link}"
-        for link in sorted(device.links.keys() - full)
-    ]
+    return {link: device.links[link] for link in sorted(device.links.keys() - full)}
 
 
 def _routes(session: Session, device: Device) -> list[str]:

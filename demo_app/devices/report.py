@@ -30,6 +30,8 @@ class Reporter(ProgressProcessor):
         row: Row = result[0].result
         bar = self._bar(host.name)
         data = {"state": row.state, "seconds": row.seconds, "attempts": row.attempts}
+        if row.missing is not None:
+            data["missing"] = row.missing
         with self._run.batch():
             if row.state == "failed":
                 bar.failed(row.text, level="error", data=data)

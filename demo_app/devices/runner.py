@@ -53,6 +53,7 @@ class Row:
         slow: It took much longer than devices do.
         log: What was done, step by step.
         diff: Of its configuration; empty where there is none.
+        missing: Neighbours that it does not see; None where nobody has looked.
     """
 
     device: str
@@ -63,6 +64,7 @@ class Row:
     slow: bool = False
     log: list[str] = field(default_factory=list)
     diff: str = ""
+    missing: list[str] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON can carry it."""
@@ -203,6 +205,7 @@ class Run:
                 again = False
             else:
                 row.state, row.text, row.diff = outcome.state, outcome.text, outcome.diff
+                row.missing = outcome.missing
                 again = False
             finally:
                 row.log += [f"attempt {row.attempts}", *session.log]

@@ -99,9 +99,9 @@ def show(token: str) -> str:
     """Show a run: every device, failures first."""
     if channels.page_of(token) != PAGE:
         abort(404, "There is no such run, or it is somebody else's.")
-    return page.render(
-        token, PAGE, "devices.html", picture=topology.picture(_devices()), **_result(token)
-    )
+    picture, result = topology.picture(_devices()), _result(token)
+    links = topology.link_states(picture.links, result["rows"])
+    return page.render(token, PAGE, "devices.html", picture=picture, link_states=links, **result)
 
 
 @blueprint.get("/<token>/result")
@@ -172,7 +172,7 @@ def _rows(token: str) -> list[dict[str, Any]]:
     ended = page.look_up(token).ended
     state = "unfinished" if ended else "waiting"
     text = "the run ended before this device did" if ended else ""
-    empty = {"seconds": 0.0, "attempts": 0, "slow": False, "log": [], "diff": ""}
+    empty = {"seconds": 0.0, "attempts": 0, "slow": False, "log": [], "diff": "", "missing": None}
     lost = [{"device": name, "state": state, "text": text, **empty} for name in missing]
     return [*lost, *rows] if ended else [*rows, *lost]
 

@@ -59,6 +59,6 @@ progress.addEventListener("run-change", () => showTitle(progress.run));
 progress.addEventListener("run-end", () => {
   removeCancel();
   const drawn = result.querySelector("table") !== null; // by the server
-  if (progress.run.state === "done" && progress.dataset.result && !drawn) void loadResult();
+  if (progress.dataset.result && !drawn) void loadResult();
 });
 defineRunProgress();

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -45,9 +46,19 @@ def start(context, job="Check:"):
     return page
 
 
+def bar(page, name):
+    """Return the bar of a device while the run goes on."""
+    return page.locator("run-progress li[part=task]", has=page.get_by_text(name, exact=True))
+
+
+def row(page, name):
+    """Return what became of a device."""
+    return page.locator(f'tbody[data-device="{name}"]')
+
+
 def rows(page):
-    """Return state and text of each device, as the page shows them."""
-    return page.locator("tr[data-device]").evaluate_all(
+    """Return state and text of each device, as the page shows them at the end."""
+    return page.locator("tbody[data-device]").evaluate_all(
         "rows => Object.fromEntries(rows.map(row => [row.dataset.device,"
         " [row.dataset.state, row.querySelector('.text').textContent.trim()]]))"
     )
@@ -56,19 +67,19 @@ def rows(page):
 def test_rows_and_picture_follow_a_run_to_its_end(context, lab):
     lab.fault("r2", "hang")
     page = start(context)
-    one = page.locator('tr[data-device="r1"]')
-    expect(one).to_have_attribute("data-state", "ok", timeout=30_000)
-    two = page.locator('tr[data-device="r2"]')
+    expect(bar(page, "r1")).to_have_attribute("data-state", "done", timeout=30_000)
+    expect(page.locator('g[data-device="r1"]')).to_have_attribute("data-state", "done")
+    two = bar(page, "r2")
     expect(two).to_have_attribute("data-state", "running")
     expect(two.locator(".text")).to_have_text("connecting")
     expect(page.locator('g[data-device="r2"]')).to_have_attribute("data-state", "running")
     expect(page.locator("#status")).to_have_text("failed", timeout=40_000)
-    expect(two.locator(".text")).to_have_text("it does not answer")
+    expect(row(page, "r2").locator(".text")).to_have_text("it does not answer")
     expect(page.locator('g[data-device="r2"]')).to_have_attribute("data-state", "failed")
     assert next(iter(rows(page))) == "r2", "failures come first"
     assert set(rows(page)) == set(lab.routers)
-    two.get_by_text("Log").click()
-    expect(two.locator(".log li").first).to_have_text("attempt 1")
+    row(page, "r2").get_by_text("Log").click()
+    expect(row(page, "r2").locator(".log li").first).to_have_text("attempt 1")
     lab.fault("r2", "none")
     page.get_by_role("button", name="Retry r2").click()
     expect(page.locator("#status")).to_have_text("done", timeout=40_000)
@@ -77,15 +88,13 @@ def test_rows_and_picture_follow_a_run_to_its_end(context, lab):
 def test_a_reload_a_second_tab_and_a_late_page_show_the_same(context, lab):
     lab.fault("r2", "hang")
     page = start(context)
-    expect(page.locator('tr[data-device="r1"]')).to_have_attribute(
-        "data-state", "ok", timeout=30_000
-    )
+    expect(bar(page, "r1")).to_have_attribute("data-state", "done", timeout=30_000)
     tab = context.new_page()
     tab.goto(page.url)
     page.reload()
     for one in (page, tab):
-        expect(one.locator('tr[data-device="r1"]')).to_have_attribute("data-state", "ok")
-        expect(one.locator('tr[data-device="r2"]')).to_have_attribute("data-state", "running")
+        expect(bar(one, "r1")).to_have_attribute("data-state", "done")
+        expect(bar(one, "r2")).to_have_attribute("data-state", "running")
     for one in (page, tab):
         expect(one.locator("#status")).to_have_text("failed", timeout=40_000)
         expect(one.get_by_role("link", name="JSON")).to_be_visible()
@@ -94,13 +103,47 @@ def test_a_reload_a_second_tab_and_a_late_page_show_the_same(context, lab):
     assert rows(late) == rows(page) == rows(tab)
 
 
+def test_links_have_the_colour_of_what_both_ends_see(context, lab):
+    other = lab.routers["r1"]["interfaces"][0]["neighbor"]
+    lab.fault("r1", "link-down")
+    lab.eventually(lambda: "to-r1" not in up_links(lab, other), f"{other} sees r1", 15)
+    page = start(context)
+    down = page.locator(f'line[data-ends="{" ".join(sorted(("r1", other)))}"]')
+    for one in (page, page):
+        expect(one.locator("#status")).to_have_text("done", timeout=40_000)
+        expect(down).to_have_attribute("data-state", "failed")
+        states = page.locator("line").evaluate_all("lines => lines.map(e => e.dataset.state)")
+        assert sorted(set(states)) == ["failed", "ok"]
+        assert states.count("failed") == 1
+        page.reload()  # then the server has drawn it
+
+
+def up_links(lab, router):
+    answer = json.loads(lab.show(router, "show ip ospf neighbor json"))["neighbors"]
+    return {entry["ifaceName"].split(":")[0] for entries in answer.values() for entry in entries}
+
+
+def test_a_playbook_has_a_bar_for_each_device_and_a_row_at_the_end(context, lab):
+    lab.fault("r2", "refuse")
+    page = start(context, "Check by Ansible")
+    expect(bar(page, "r1").locator(".text")).to_have_text(
+        re.compile("Read the|Compare the"), timeout=40_000
+    )
+    expect(page.locator("#status")).to_have_text("failed", timeout=90_000)
+    expect(page.locator('g[data-device="r2"]')).to_have_attribute("data-state", "failed")
+    found = rows(page)
+    assert set(found) == set(lab.routers)
+    assert found.pop("r2") == ["failed", "Read the neighbours: unreachable"]
+    assert {state for state, _ in found.values()} == {"ok"}
+
+
 def test_a_page_without_javascript_shows_all(browser, demo, lab):
     context = browser.new_context(base_url=demo.url, java_script_enabled=False)
     page = context.new_page()
     page.goto("/devices/")
     page.get_by_role("button", name="Start").click()
     expect(page.locator("#status")).to_have_text(ENDED, timeout=60_000)
-    assert page.locator("tr[data-device]").count() == len(lab.routers)
+    assert set(rows(page)) == set(lab.routers)
     context.close()
 
 
@@ -112,9 +155,14 @@ def test_pages_are_readable_by_everybody(context, lab, scheme):
     page = start(context, "Change:")
     page.emulate_media(color_scheme=scheme)
     expect(page.locator("#status")).to_have_text("failed", timeout=60_000)
-    page.locator('tr[data-device="r1"]').get_by_text("Log").click()
-    expect(page.locator('tr[data-device="r1"] .added').last).to_contain_text("203.0.113.0/24")
-    page.screenshot(path=PICTURES / f"lesson-devices-{scheme}.png", full_page=True)
+    row(page, "r1").get_by_text("Log").click()
+    expect(row(page, "r1").locator(".added").last).to_contain_text("203.0.113.0/24")
+    code = page.locator(".code").bounding_box()
+    page.screenshot(
+        path=PICTURES / f"lesson-devices-{scheme}.png",
+        full_page=True,
+        clip={"x": 0, "y": 0, "width": 960, "height": code["y"]},
+    )
     found = Axe().run(page).response["violations"]
     page.goto("/devices/")
     page.screenshot(path=PICTURES / f"devices-form-{scheme}.png", full_page=True)

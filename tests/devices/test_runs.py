@@ -40,7 +40,7 @@ class Visits:
         return self.visitor.post("/devices/", job=job, change=change, device=names or self.names)
 
     def state(self, path):
-        return re.search(r'id="run"[^>]*data-state="(\w+)"', self.visitor.get(path), re.DOTALL)[1]
+        return self.visitor.state(path)[0]
 
     def wait(self, path, seconds=60):
         deadline = time.monotonic() + seconds

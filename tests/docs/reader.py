@@ -187,7 +187,8 @@ class Reader:
 
     def _as_documented(self, text: str) -> str:
         for here, documented in self._documented.items():
-            text = text.replace(here, documented)
+            # A port's number may begin like another's.
+            text = re.sub(rf"{re.escape(here)}(?!\d)", documented, text)
         return text
 
     def _shell(self, where: str) -> Shell:

@@ -21,9 +21,10 @@ from tests.docs.reader import Reader
 # One test a section, so that a run shows how far the reader is.
 SECTIONS = [
     pytest.param(name, list(section), id=f"{name}: {heading}")
-    for name in ("README.md", "docs/tutorial.md", "docs/demo.md")
+    for name in ("README.md", "docs/tutorial.md", "docs/demo.md", "docs/devices.md")
     for heading, section in groupby(blocks(ROOT / name), key=lambda block: block.heading)
 ]
+DOCUMENTED_PORTS = range(5000, 5009)
 # What the tutorial builds by hand; the test takes what the cache has of it.
 BUILT_BY_HAND = {"redis-8.8.1": "redis_*.orig.tar.gz", "webdis-0.1.25": "webdis-*.tar.gz"}
 
@@ -31,7 +32,10 @@ BUILT_BY_HAND = {"redis-8.8.1": "redis_*.orig.tar.gz", "webdis-0.1.25": "webdis-
 def documented_names() -> dict[str, str]:
     """Return what the documents write, by what it is called here."""
     address = container.claim_record("trixie")["subnet"].replace(".0/24", ".2")
-    ports = {documented: free_port() for documented in range(5000, 5009)}
+    free: set[int] = set()
+    while len(free) < len(DOCUMENTED_PORTS):
+        free.add(free_port())
+    ports = dict(zip(DOCUMENTED_PORTS, free, strict=True))
     names = {
         **{f"127.0.0.1:{port}": f"127.0.0.1:{documented}" for documented, port in ports.items()},
         **{f"--port {port}": f"--port {documented}" for documented, port in ports.items()},
@@ -107,7 +111,14 @@ def reader_of(request, browser, archives, tmp_path_factory):
                     environment={"PORT": next(iter(names)).split(":")[1]},
                     documented=names,
                     machines=machines,
-                    things={"a Webdis archive"} if "webdis-0.1.25" in archives else set(),
+                    things={
+                        thing
+                        for thing, there in {
+                            "a Webdis archive": "webdis-0.1.25" in archives,
+                            "a lab": (KIT_DIR / "lab" / "ssh_config").exists(),
+                        }.items()
+                        if there
+                    },
                 )
                 ends.callback(current[name].close)
             return current[name]
