@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import ceiling, publisher, workloads
 from bench.processes import CLIENT_CORE, stop_all
-from bench.report import render
+from bench.report import in_terminal, render
 from bench.systems import ROOT, SYSTEMS, Lab, System
 
 if TYPE_CHECKING:
@@ -102,16 +102,18 @@ def with_system(lab: Lab, system: System, work: Callable[[Running, Fleet], Any])
 
 
 def publishing(running: Running, _: Fleet) -> dict[str, dict[str, float]]:
-    """Return the microseconds and the ratio to a bare PUBLISH of each way to publish."""
+    """Return the microseconds of each way to publish, and the ratios to a bare PUBLISH."""
     assert running.publisher is not None  # noqa: S101  # raw Redis has it
     with running.publisher() as connection:
-        seconds = publisher.measure(connection)
+        costs = publisher.measure(connection)
     return {
         name: {
-            "us": statistics.median(values) * 1e6,
-            "ratio": publisher.ratio(seconds, name),
+            "us": statistics.median(cost.seconds for cost in values) * 1e6,
+            "ratio": publisher.ratios(costs, name).seconds,
+            "cpu_us": statistics.median(cost.cpu for cost in values) * 1e6,
+            "cpu_ratio": publisher.ratios(costs, name).cpu,
         }
-        for name, values in seconds.items()
+        for name, values in costs.items()
     }
 
 
@@ -128,7 +130,6 @@ def main() -> int:
     os.sched_setaffinity(0, {CLIENT_CORE})
     start = time.monotonic()
     results: dict[str, Any] = {
-        "mode": "quick" if quick else "full",
         "environment": environment(lab),
         "size": vars(size),
         "client_messages_per_second": ceiling.messages_per_second(),
@@ -163,17 +164,20 @@ def main() -> int:
 
             # Each of these wants the system as it starts: no subscribers, no queue left over.
             done: dict[str, Any] = {"errors": []}
-            for part in (all_of, highest, many):
+            parts = {"all_of": all_of, "highest": highest, "many": many}
+            for part in [parts[name] for name in one.works or parts]:
                 found = with_system(lab, one, part)
                 done["errors"] += found.pop("errors", [])
                 done |= found
             results["systems"][one.name]["repeats"].append(done)
     results["publisher"] = with_system(lab, SYSTEMS[0], publishing)
     results["seconds"] = round(time.monotonic() - start)
-    RESULTS.mkdir(exist_ok=True)
-    if not only:
-        (RESULTS / f"{results['mode']}.json").write_text(json.dumps(results, indent=1) + "\n")
-    print(json.dumps(results, indent=1)) if only else print(render())
+    # A look, or a part, is no measurement: the documents stay as they are.
+    partial = quick or bool(only)
+    target = ROOT / ".kit/bench.json" if partial else RESULTS / "full.json"
+    target.write_text(json.dumps(results, indent=1) + "\n")
+    print(in_terminal(results))
+    print(f"Figures:  {target.relative_to(ROOT)}" if partial else render())
     return 0
 
 

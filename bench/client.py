@@ -8,8 +8,10 @@ that slept would add its own wake-up to the latency.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import heapq
+import itertools
 import math
 import random
 import re
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
 CHANNEL = b"progress:55555"  # stands for a channel's name in what is sent
 MARKER = b"@5555577777777@"  # stands for a message's marker
-COUNT = b"88888888"  # stands for how many messages the channel has had, this one included
 _MARKERS = re.compile(rb"@(\d{13})@")
 _NUMBERS_PER_CHANNEL = 10**8
 _READ_BYTES = 65536
@@ -129,17 +130,34 @@ class Publisher:
     Attributes:
         address: Host and port.
         greeting: Sent once on each connection.
-        template: What publishes one message, with ``CHANNEL`` and ``MARKER`` in it, and
-            before the marker ``COUNT`` where the command wants it.
+        frame: Makes what publishes messages to a channel, given its name and their markers.
         refused: What in an answer says that it was refused.
         connections: Over how many it is spread.
+        messages: In each frame.
+        first_seq: The number that the channel's first message has for a replay.
     """
 
     address: tuple[str, int]
     greeting: bytes
-    template: bytes
+    frame: Callable[[bytes, list[bytes]], bytes]
     refused: bytes
     connections: int = 1
+    messages: int = 1
+    first_seq: int = 1
+
+
+def filled(template: bytes) -> Callable[[bytes, list[bytes]], bytes]:
+    """Return what makes frames of a template with ``CHANNEL`` and ``MARKER`` in it."""
+    parts: dict[bytes, tuple[bytes, bytes]] = {}
+
+    def frame(channel: bytes, markers: list[bytes]) -> bytes:
+        if channel not in parts:
+            before, after = template.replace(CHANNEL, channel).split(MARKER)
+            parts[channel] = before, after
+        before, after = parts[channel]
+        return b"%b%b%b" % (before, markers[0], after)
+
+    return frame
 
 
 @dataclass
@@ -148,30 +166,35 @@ class Outlet:
 
     Attributes:
         sock: The connection; None while the server is away.
-        frames: What publishes its messages, all of the same length, one after the other.
-        frame_bytes: That length.
+        frames: What publishes its messages, one after the other.
+        ends: Where each of them ends.
         sent_bytes: How much of ``frames`` has left.
         due_bytes: How much of ``frames`` should have.
     """
 
     sock: socket.socket | None = None
     frames: memoryview = field(default_factory=lambda: memoryview(b""))
-    frame_bytes: int = 1
+    ends: list[int] = field(default_factory=list)
     sent_bytes: int = 0
     due_bytes: int = 0
 
-    def load(self, frames: list[bytes]) -> None:
-        """Take the messages of another run, behind what the one before has not sent."""
-        begin = self.sent_bytes - self.sent_bytes % self.frame_bytes
-        left = self.frames[begin : self.due_bytes]
-        self.frame_bytes = len(frames[0])
-        self.frames = memoryview(b"".join((left, *frames)))
+    def load(self, frames: list[bytes]) -> int:
+        """Take the messages of another run; return how many of the one before are not sent."""
+        sent = bisect.bisect_right(self.ends, self.sent_bytes)
+        due = bisect.bisect_right(self.ends, self.due_bytes)
+        begin = self.ends[sent - 1] if sent else 0
+        left = [end - begin for end in self.ends[sent:due]]
+        self.frames = memoryview(b"".join((self.frames[begin : self.due_bytes], *frames)))
         self.sent_bytes -= begin
-        self.due_bytes = len(left)
+        self.due_bytes -= begin
+        sizes = (len(frame) for frame in frames)
+        self.ends = left + list(itertools.accumulate(sizes, initial=self.due_bytes))[1:]
+        return len(left)
 
     def forget_half(self) -> None:
         """Go on with the next whole message: the other half of one cannot be told on."""
-        self.sent_bytes += -self.sent_bytes % self.frame_bytes
+        if self.sent_bytes:
+            self.sent_bytes = self.ends[bisect.bisect_left(self.ends, self.sent_bytes)]
 
     def flush(self) -> None:
         """Send what is due, as far as the connection takes it."""
@@ -219,8 +242,6 @@ class Fleet:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_count = 0
         self._outlets: list[Outlet] = []
-        self._parts: list[tuple[bytes, bytes]] = []
-        self._counts: list[int] = []  # messages published, by channel
 
     # -- connecting -----------------------------------------------------------
 
@@ -446,10 +467,14 @@ class Fleet:
         """Ask for what came after the last message; what is pushed meanwhile waits."""
         one.waiting = []
         one.ready_at = 0.0
-        offset = self.first_number + one.channel - self.first_channel
-        count = (one.latest - offset) // self.channels + 1 if one.latest >= 0 else 0
+        after = 0
+        if one.latest >= 0:
+            assert self.publisher is not None  # noqa: S101  # where there is replay
+            share = self.publisher.messages
+            frame, place = divmod(one.latest - self.first_number, share)
+            after = self.publisher.first_seq + frame // self.channels * share + place
         request = self.protocol.replay.replace(CHANNEL, channel_name(one.channel))
-        request = request.replace(b"COUNT", b"%d" % count)
+        request = request.replace(b"AFTER", b"%d" % after)
         assert self.replay_address is not None  # noqa: S101  # replay and its address go together
         sock = socket.socket()
         sock.settimeout(0)
@@ -486,12 +511,6 @@ class Fleet:
     def _set_channels(self) -> None:
         if self.publisher is None:
             return
-        self._parts = []
-        self._counts = [0] * self.channels
-        for number in range(self.first_channel, self.first_channel + self.channels):
-            made = self.publisher.template.replace(CHANNEL, channel_name(number))
-            before, after = made.split(MARKER)
-            self._parts.append((before + b"@%05d" % number, b"@" + after))
         if not self._outlets:
             self._outlets = [Outlet() for _ in range(self.publisher.connections)]
             for outlet in self._outlets:
@@ -528,19 +547,24 @@ class Fleet:
         elif self.publisher.refused in data:
             self.refusals.append(data[:200].decode(errors="replace"))
 
-    def _load(self, first: int, count: int) -> None:
-        """Make all that publishes these messages, so that sending them costs next to nothing."""
+    def _load(self, first: int, count: int) -> list[int]:
+        """Make all that publishes these messages, so that sending them costs next to nothing.
+
+        Returns:
+            Of each connection, how many frames of an earlier run are not sent yet.
+        """
         frames: list[list[bytes]] = [[] for _ in self._outlets]
-        for i in range(count):
-            channel = i % self.channels
-            before, after = self._parts[channel]
-            if COUNT in before:
-                self._counts[channel] += 1
-                before = before.replace(COUNT, b"%08d" % self._counts[channel])
-            frames[i % len(frames)].append(b"%b%08d%b" % (before, first + i, after))
-        for outlet, own in zip(self._outlets, frames, strict=True):
-            if own:
-                outlet.load(own)
+        if self.publisher is not None:
+            share = self.publisher.messages
+            for i in range(0, count, share):
+                number = self.first_channel + i // share % self.channels
+                markers = [
+                    b"@%05d%08d@" % (number, first + each)
+                    for each in range(i, min(count, i + share))
+                ]
+                frame = self.publisher.frame(channel_name(number), markers)
+                frames[i // share % len(frames)].append(frame)
+        return [outlet.load(own) for outlet, own in zip(self._outlets, frames, strict=True)]
 
     # -- the loop -----------------------------------------------------------------------
 
@@ -556,17 +580,20 @@ class Fleet:
             The numbers of the messages that were planned.
         """
         count = round(rate * seconds)
-        self._load(len(self.planned), count)
-        outlets = [(i, outlet, outlet.due_bytes) for i, outlet in enumerate(self._outlets)]
+        left = self._load(len(self.planned), count)
+        outlets = list(zip(range(len(left)), self._outlets, left, strict=True))
+        share = self.publisher.messages if self.publisher else 1
         start = time.perf_counter() + 0.01
         numbers = self.plan(start, rate, seconds)
         due = 0
         while due < count:
             due = max(0, min(count, math.floor((time.perf_counter() - start) * rate) + 1))
-            for i, outlet, left_bytes in outlets:
-                own = (due + len(outlets) - 1 - i) // len(outlets)
-                outlet.due_bytes = left_bytes + own * outlet.frame_bytes
-                outlet.flush()
+            whole = due // share if due < count else -(-count // share)
+            for i, outlet, before in outlets:
+                own = before + (whole + len(outlets) - 1 - i) // len(outlets)
+                if own:
+                    outlet.due_bytes = outlet.ends[own - 1]
+                    outlet.flush()
             if at and due * 4 >= count:
                 at()
                 at = None

@@ -19,7 +19,7 @@ README = ROOT / "README.md"
 BEGIN = "<!-- These figures are written by `make bench`. -->"
 END = "<!-- End of the figures. -->"
 LIMIT = "raw_redis"
-OURS = ("kit", "kit_replay", "kit_tls", "kit_replay_tls")
+OURS = ("kit", "kit_replay", "kit_replay_ten", "kit_tls", "kit_replay_tls")
 
 
 def _median(values: list[float]) -> float | None:
@@ -216,13 +216,59 @@ def _summary(systems: dict[str, Figures]) -> str:
     return "\n".join(lines)
 
 
+def in_terminal(results: dict[str, Any]) -> str:
+    """Return one run's own figures as a table of text, and the machine that they are of."""
+    rows = [
+        ("", "p50", "p99", "CPU", "held", "memory", "all in", "lost"),
+        ("", "ms", "ms", "us/message", "messages/s", "KiB/page", "s", "front killed"),
+    ]
+    for one in (Figures(entry) for entry in results["systems"].values()):
+        p50, p99 = (one.median("steady", "latency_us", name) for name in ("p50", "p99"))
+        planned = one.total("reconnect", "planned")
+        rows.append(
+            (
+                one.title,
+                _number(p50 and p50 / 1e3, 2),
+                _number(p99 and p99 / 1e3, 2),
+                _number(one.median("steady", "cpu_us_per_message"), 0),
+                _number(one.highest, 0),
+                _number(one.kib()),
+                _number(one.median("storm", "seconds"), 2),
+                f"{one.total('reconnect', 'lost')} of {planned:,}" if planned else "–",
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            [row[0].ljust(widths[0])]
+            + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        ).rstrip()
+        for row in rows
+    ]
+    for one in (Figures(entry) for entry in results["systems"].values()):
+        lines += [f"{one.title} failed: {error}" for error in one.errors]
+    env, size = results["environment"], results["size"]
+    versions = ", ".join(f"{name} {version}" for name, version in env["versions"].items())
+    repeats = f"{size['repeats']} repeats, medians" if size["repeats"] > 1 else "1 repeat"
+    lines += [
+        "",
+        f"Run:      {env['at']}, commit {env['commit']}, {results['seconds']} s, {repeats}",
+        (
+            f"Machine:  {env['processor']}, {env['cores']} cores, {env['memory_gib']} GiB, "
+            f"kernel {env['kernel']}, load before {env['load_before']:.1f}"
+        ),
+        f"Versions: {versions}",
+    ]
+    return "\n".join(lines)
+
+
 def render() -> str:
-    """Render the document from the full results, or the quick ones where there are no others.
+    """Render the document from the results of the last full run.
 
     Returns:
         What was written, for people.
     """
-    source = next(file for file in (RESULTS / "full.json", RESULTS / "quick.json") if file.exists())
+    source = RESULTS / "full.json"
     results = json.loads(source.read_text(encoding="utf-8"))
     systems = {name: Figures(entry) for name, entry in results["systems"].items()}
     file = RESULTS / "up.json"

@@ -480,6 +480,43 @@ def test_a_batch_of_more_than_waits_for_an_absent_redis_loses_nothing(publisher_
     assert texts(publisher_redis, channel) == ["Started", *map(str, range(count)), "Done"]
 
 
+def test_a_batch_sends_what_fills_a_call_and_holds_no_more(publisher_redis, channel):
+    with Progress(publisher_redis, channel) as progress, progress.batch():
+        for number in range(249):
+            assert progress.message(str(number)) == 0
+        assert position(publisher_redis, channel).seq == 1
+        assert progress.message("249") == 251
+        assert position(publisher_redis, channel).seq == 251
+        progress.message("x" * 20_000)
+        assert position(publisher_redis, channel).seq == 251
+        for _ in range(6):
+            progress.message("x" * 20_000)
+        assert position(publisher_redis, channel).seq == 258
+
+
+def test_a_writer_learns_of_others_and_of_a_cancel_from_its_answers(publisher_redis, channel):
+    first, second = (Progress(publisher_redis, channel) for _ in range(2))
+    assert [first.message("a"), first.message("b")] == [1, 2]  # as it expects
+    assert second.message("c") == 3
+    assert [first.message("d" * 3000), first.message("e")] == [4, 5]
+    assert second.request_cancel()
+    for progress, seq in ((first, 6), (second, 7)):
+        with pytest.raises(CancelledError):
+            next(progress.track(["x"]))
+        assert position(publisher_redis, channel).seq == seq
+    with second.batch():
+        second.message("h")
+        second.message("i" * 3000)
+    assert second.done() == 10
+    events = all_events(publisher_redis, channel)
+    assert [event["seq"] for event in events] == list(range(1, 11))
+    assert len({event["epoch"] for event in events}) == 1
+    assert replay(publisher_redis, channel)["state"]["run"] == events[-1]
+    for progress in (first, second):
+        with pytest.raises(EndedError):
+            progress.message("late")
+
+
 def test_tasks_have_bars_and_ends_of_their_own(publisher_redis, channel):
     def work(progress):
         with progress.task("core-2", label="Core 2") as task:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from webdis_progress._event import Message
+    from webdis_progress._outbox import Answer
 
 Item = TypeVar("Item")
 
@@ -161,15 +162,18 @@ class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]"]):
 
     @contextlib.asynccontextmanager
     async def batch(self) -> AsyncIterator[None]:
-        """Send in one call what this task of asyncio publishes within the block, at its end."""
-        with self._collecting() as messages:
+        """Send in one call what this task of asyncio publishes within the block, at its end.
+
+        Until then nobody sees it; a call that is full is sent earlier, as by `Progress.batch`.
+        """
+        with self._collecting() as batch:
             try:
                 yield
             except BaseException as error:
                 with self._unless_it_replaces(error):
-                    await self._drive(messages)
+                    await self._drive(batch.take())
                 raise
-        await self._drive(messages)
+        await self._drive(batch.take())
 
     async def flush(self) -> None:
         """Send what waits for Redis to be back, for as long as patience lasts."""
@@ -239,8 +243,7 @@ class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]"]):
         self, bar: Bar[Coroutine[Any, Any, int]], content: Content
     ) -> Coroutine[Any, Any, int]:
         # Now, not when it is awaited: events are in the order of their calls.
-        messages = self._prepare(bar, content)
-        return self._drive([] if self._collected(messages) else messages)
+        return self._drive(self._to_send(self._prepare(bar, content)))
 
     async def _drive(self, messages: Sequence[Message], *, wait: bool = False) -> int:
         async with self._lock:
@@ -261,7 +264,7 @@ class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]"]):
             except StopIteration as stop:
                 return cast("int", stop.value)
 
-    async def _call(self, step: Call) -> tuple[int, int]:
+    async def _call(self, step: Call) -> Answer:
         try:
             if self._connection is None:
                 seconds = step.deadline - time.monotonic()
@@ -282,11 +285,11 @@ class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]"]):
             raise
         return answer
 
-    async def _read(self, connection: Any) -> tuple[int, int]:  # noqa: ANN401  # as `own_connection`'s
+    async def _read(self, connection: Any) -> Answer:  # noqa: ANN401  # as `own_connection`'s
         """Return the script's answer; with replicas, once one of them has what it wrote."""
         replicated = self._commands.replicated
         try:
-            answer = cast("tuple[int, int]", await connection.read_response())
+            answer = cast("Answer", await connection.read_response())
         except NoScriptError:
             if replicated:
                 await connection.read_response()  # of WAIT: it would pass for the next one's

@@ -27,13 +27,17 @@ from redis.exceptions import (
 from webdis_progress._errors import EndedError, NotSentError
 from webdis_progress._event import RUN, TERMINAL
 from webdis_progress._observer import observer
+from webdis_progress._scripts import TRIM_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from webdis_progress._event import Message
 
-    Steps: TypeAlias = Generator["Call | float", tuple[int, int], int]
+    # 1: all was as the writer expected; else the last number, whether to cancel, the state
+    Answer: TypeAlias = int | tuple[int, int, bytes | str]
+    Sending: TypeAlias = Generator["Call | float", Answer, Answer]
+    Steps: TypeAlias = Generator["Call | float", Answer, int]
 
 RENEWAL_SECONDS = 60  # how often a writer renews the expiry
 # What waits while Redis is away.
@@ -93,6 +97,7 @@ class Outbox:
         self._waiting: deque[Message] = deque()
         self._waiting_bytes = 0
         self._flight: list[Message] = []  # has had its numbers: Redis may have it
+        self._know(b"")
         self._dropped = 0
         self._failures = 0
         self._retry_at = 0.0
@@ -125,7 +130,7 @@ class Outbox:
             flight = self._flight or self._take()
             called_at = time.monotonic()
             try:
-                seq, cancel = yield from self._send(flight, deadline)
+                answer = yield from self._send(flight, deadline)
             except RedisError as error:
                 self._check_ended(error, flight)
                 delay_seconds = _delay(attempt := attempt + 1)
@@ -136,7 +141,7 @@ class Outbox:
                 self._give_up(error, flight)
                 return 0
             observer().published(len(flight), time.monotonic() - called_at)
-            self._landed(flight, cancel)
+            seq = self._landed(flight, answer)
         return seq
 
     def _drop_what_is_too_much(self) -> None:
@@ -166,15 +171,31 @@ class Outbox:
         self._count += len(self._flight)
         return self._flight
 
-    def _send(
-        self, flight: list[Message], deadline: float
-    ) -> Generator[Call | float, tuple[int, int], tuple[int, int]]:
+    def _send(self, flight: list[Message], deadline: float) -> Sending:
         return (yield Call(self._arguments(flight), deadline))
+
+    def _know(self, state: bytes) -> None:
+        """Take over the state as it stands in Redis; it is expected there the next time."""
+        words = state.split(b" ")
+        own = words[2:] == [self.writer, b"%d" % self._count, b""]
+        if own and not self.replicated:
+            entry, epoch = words[:2]
+            seq, size = entry.split(b"-")
+            self._seq, self._bytes, self._state = int(seq), int(size), state
+        else:
+            self._seq, self._bytes, epoch = 0, 0, b"-"
+            self._state = self._unlike_any(self._confirmed)
+        self._epoch_json = b', "epoch": "%b", ' % epoch
+        self._writer_words = b" %b %b " % (epoch, self.writer)
+
+    def _unlike_any(self, confirmed: int) -> bytes:
+        """Return a state that no channel has: there the numbers are given."""
+        return b"0-0 - %b %d " % (self.writer, confirmed)
 
     def _arguments(
         self, flight: list[Message], count: int | None = None, confirmed: int | None = None
     ) -> list[bytes]:
-        """Return what the script is told of messages.
+        """Return what the script is told of messages: numbered as if nobody else had written.
 
         Args:
             flight: The messages.
@@ -182,29 +203,50 @@ class Outbox:
             confirmed: How many before them Redis is sure to have.
         """
         count = self._count if count is None else count
-        confirmed = self._confirmed if confirmed is None else confirmed
+        expected = self._state if confirmed is None else self._unlike_any(confirmed)
+        seq, size = self._seq, self._bytes
+        last = {message.bar: index for index, message in enumerate(flight)} if flight[1:] else {}
+        messages: list[bytes] = []
+        for index, message in enumerate(flight):
+            seq += 1
+            start = b'{"seq": %d%b' % (seq, self._epoch_json)
+            text = start + message.fields
+            size += len(text)
+            entry = b"%d-%d" % (seq, size)
+            if last.get(message.bar, index) != index:
+                messages += (b"", entry, text)
+            elif message.brief:
+                messages += (b"", entry, text, message.bar, b"", start + message.brief)
+            else:
+                messages += (message.bar, entry, text)
+        state = b"%b%b%d %b" % (entry, self._writer_words, count, _ending(flight).encode())
+        self._next = (state, seq, size)
         now = time.monotonic()
-        renew = now >= self._renew_at
-        if renew:
+        due = now >= self._renew_at
+        if due:
             self._renew_at = now + RENEWAL_SECONDS
-        more = b""
-        ending = _ending(flight)
-        if renew or ending or self.replicated or confirmed != count - len(flight):
-            more = f"{confirmed} {renew:d} {self.replicated:d} {ending}".encode()
-        arguments = [self.writer, b"%d" % count, more]
-        for message in flight:
-            arguments += message[:3]
-        return arguments
+        due = due or size // TRIM_BYTES > self._bytes // TRIM_BYTES
+        return [expected, state, b"%d%d" % (due, self.replicated), *messages]
 
-    def _landed(self, flight: list[Message], cancel: int) -> None:
+    def _landed(self, flight: list[Message], answer: Answer) -> int:
+        """Take note that messages were taken; return the number of the last one."""
         if self._failures:
             _log.info("%s: Redis is back", self._channel)
         self._failures = 0
         self._retry_at = 0.0
         self._confirmed = self._count
-        self.cancel = self.cancel or bool(cancel)
         self.ended = _ending(flight)
         self._flight = []
+        if isinstance(answer, int):
+            self._state, self._seq, self._bytes = self._next
+            seq = self._seq
+            if self.ended:
+                self._know(b"")  # nothing may follow: the script has to say so
+            return seq
+        seq, cancel, state = answer
+        self.cancel = self.cancel or bool(cancel)
+        self._know(state.encode() if isinstance(state, str) else state)
+        return seq
 
     def _check_ended(self, error: RedisError, flight: list[Message]) -> None:
         if not str(error).startswith("ENDED"):

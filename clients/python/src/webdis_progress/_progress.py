@@ -202,19 +202,20 @@ class Progress(_Blocking, RunBar[int]):
     def batch(self) -> Iterator[None]:
         """Send in one call what this thread publishes within the block, at its end.
 
-        Until then nobody sees it, and the number of each event is answered as 0.
+        Until then nobody sees it, and the number of an event is answered as 0. Of 250
+        events, or 128 KiB, a call is full: it is sent, and the block goes on with the next.
 
         Raises:
             EndedError, NotSentError: As for a single event, for all of them.
         """
-        with self._collecting() as messages:
+        with self._collecting() as batch:
             try:
                 yield
             except BaseException as error:
                 with self._unless_it_replaces(error):
-                    self._send(messages)
+                    self._send(batch.take())
                 raise
-        self._send(messages)
+        self._send(batch.take())
 
     def flush(self) -> None:
         """Send what waits for Redis to be back, for as long as patience lasts."""
@@ -283,8 +284,8 @@ class Progress(_Blocking, RunBar[int]):
 
     def _publish_of(self, bar: Bar[int], content: Content) -> int:
         with self._lock:
-            messages = self._prepare(bar, content)
-            return 0 if self._collected(messages) else self._drive(messages)
+            messages = self._to_send(self._prepare(bar, content))
+            return self._drive(messages) if messages else 0
 
     def _send(self, messages: Sequence[Message]) -> None:
         if messages:

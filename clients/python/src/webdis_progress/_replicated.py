@@ -19,9 +19,10 @@ from webdis_progress._outbox import MAX_CALL_BYTES, MAX_CALL_MESSAGES, Call, Out
 from webdis_progress._wire import UnconfirmedError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Iterator
 
     from webdis_progress._event import Message
+    from webdis_progress._outbox import Answer, Sending
 
 # More than is published while a primary that has lost its replicas still takes messages
 # (min-replicas-max-lag, 2 s in webdis-kit).
@@ -53,9 +54,7 @@ class ReplicatedOutbox(Outbox):
             )
         return flight
 
-    def _send(
-        self, flight: list[Message], deadline: float
-    ) -> Generator[Call | float, tuple[int, int], tuple[int, int]]:
+    def _send(self, flight: list[Message], deadline: float) -> Sending:
         try:
             return (yield from self._send_once(flight, deadline))
         except ResponseError as error:
@@ -68,9 +67,7 @@ class ReplicatedOutbox(Outbox):
             known = count
         return (yield from self._send_once(flight, deadline))
 
-    def _send_once(
-        self, flight: list[Message], deadline: float
-    ) -> Generator[Call | float, tuple[int, int], tuple[int, int]]:
+    def _send_once(self, flight: list[Message], deadline: float) -> Sending:
         try:
             return (yield Call(self._arguments(flight), deadline))
         except UnconfirmedError as error:
@@ -96,11 +93,12 @@ class ReplicatedOutbox(Outbox):
                 size += message.size
             yield last, messages
 
-    def _landed(self, flight: list[Message], cancel: int) -> None:
-        super()._landed(flight, cancel)
+    def _landed(self, flight: list[Message], answer: Answer) -> int:
+        seq = super()._landed(flight, answer)
         self._kept.extend(enumerate(flight, self._count - len(flight) + 1))
         self._kept_bytes += sum(message.size for message in flight)
         while len(self._kept) > 1 and (
             len(self._kept) > MAX_KEPT_MESSAGES or self._kept_bytes > MAX_KEPT_BYTES
         ):
             self._kept_bytes -= self._kept.popleft()[1].size
+        return seq

@@ -14,7 +14,7 @@ from webdis_progress._bar import Bar, Content, Sent, TaskBar
 from webdis_progress._errors import EndedError, ProgressError
 from webdis_progress._event import RUN, TERMINAL, Clock, Message
 from webdis_progress._observer import observer
-from webdis_progress._outbox import Outbox
+from webdis_progress._outbox import MAX_CALL_BYTES, MAX_CALL_MESSAGES, Outbox
 from webdis_progress._replicated import ReplicatedOutbox
 from webdis_progress._wire import Commands
 
@@ -27,8 +27,34 @@ _log = logging.getLogger("webdis_progress")
 PATIENCE_SECONDS = 30.0
 Durability: TypeAlias = Literal["primary", "replicated"]
 
-# What this thread, or this task of asyncio, collects, and for which run.
-_batch: ContextVar[tuple[object, list[Message]] | None] = ContextVar("batch", default=None)
+
+class _Batch:
+    """What one thread, or one task of asyncio, collects for a run.
+
+    Args:
+        run: For which.
+    """
+
+    def __init__(self, run: object) -> None:
+        self.run = run
+        self._messages: list[Message] = []
+        self._bytes = 0
+
+    def add(self, messages: list[Message]) -> list[Message]:
+        """Take messages; return what has to be sent, as no more of them fit into a call."""
+        self._messages += messages
+        self._bytes += sum(message.size for message in messages)
+        if len(self._messages) < MAX_CALL_MESSAGES and self._bytes < MAX_CALL_BYTES:
+            return []
+        return self.take()
+
+    def take(self) -> list[Message]:
+        """Return what was collected; it has gone from here."""
+        messages, self._messages, self._bytes = self._messages, [], 0
+        return messages
+
+
+_batch: ContextVar[_Batch | None] = ContextVar("batch", default=None)
 
 
 class RunBar(Bar[Sent]):
@@ -118,19 +144,20 @@ class RunBar(Bar[Sent]):
         if self._tasks_are_total:
             self.total = len(self._tasks)
 
-    def _collected(self, messages: list[Message]) -> bool:
-        """Leave messages to the batch that is open here, if there is one of this run."""
+    def _to_send(self, messages: list[Message]) -> list[Message]:
+        """Leave messages to the batch that is open here, if there is one of this run.
+
+        Returns:
+            What is to be sent now: nothing, or all that the batch has where it is full.
+        """
         batch = _batch.get()
-        if batch is None or batch[0] is not self:
-            return False
-        batch[1].extend(messages)
-        return True
+        return messages if batch is None or batch.run is not self else batch.add(messages)
 
     @contextlib.contextmanager
-    def _collecting(self) -> Iterator[list[Message]]:
-        messages: list[Message] = []
-        before = _batch.set((self, messages))
+    def _collecting(self) -> Iterator[_Batch]:
+        batch = _Batch(self)
+        before = _batch.set(batch)
         try:
-            yield messages
+            yield batch
         finally:
             _batch.reset(before)

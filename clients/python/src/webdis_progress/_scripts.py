@@ -17,102 +17,121 @@ MAX_WRITERS = 2000
 LOST_MESSAGES = 1_000_000
 TRIM_BYTES = 64 * 1024  # so many bytes from one trimming to the next
 
-# KEYS: state, events. ARGV: channel, writer, how many messages that writer has made with these,
-# more (empty, or: how many of them before these are confirmed, 1 to renew the expiry, 1 if the
-# writer sends again what is not known here, the kind that ends the stream), then three for each
-# message: its bar, the rest of its JSON, and that JSON shortened for the state (empty: it is
-# short). Answers the number of the last message, and 1 if a cancel is requested.
+# KEYS: state, events. ARGV: channel, the state that the writer expects, the one that follows it,
+# two digits (1: it is time to renew the expiry and to trim; 1: the writer sends again what is not
+# known here), then three for each message: its bar (empty: a later one is of the same), its entry
+# in the stream (empty: this is not published, but kept as the bar's state), its JSON. Answers 1
+# if all was as expected; else the number of the last message, 1 if a cancel is requested, and
+# the state.
 #
-# The state has, for each writer, how many of its messages were taken and the number of the
-# last one: of the last writer with the position, of the others in a field each. Messages that
-# come a second time, because the answer was lost, are known by that: they are answered as they
-# were and published no more. And if a writer was told of more messages than are known here,
-# Redis has lost them, and perhaps those of other writers: then the number jumps ahead. A writer
-# that sends again is told so, BEHIND; for it the number jumps ahead whenever there is
-# another primary, which may lack what pages have had from the old one.
-#
-# What costs most here is commands, then arguments, then numbers that become text: two commands
-# read and write the state, and %d does in a third of the time what .. does.
+# The state is one line: the last entry, the epoch, who wrote last, how many messages of that
+# writer were taken, and the kind that has ended the stream. As a rule a writer finds the line
+# that it has left: then what it sends is right to the byte, and nothing is put together here.
+# Else all is numbered anew. Of the other writers a field each has how many messages were taken
+# and the number of the last one. Messages that come a second time, because the answer was lost,
+# are known by that: they are answered as they were and published no more. And if a writer was
+# told of more messages than are known here, Redis has lost them, and perhaps those of other
+# writers: then the number jumps ahead. A writer that sends again is told so, BEHIND, and expects
+# no state: for it the number jumps ahead whenever there is another primary, which may lack what
+# pages have had from the old one.
 PUBLISH = f"""
 local state_key, events_key = KEYS[1], KEYS[2]
-local channel, writer, count, more = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local FIRST = 5
-local messages = (#ARGV - FIRST + 1) / 3
-local confirmed, renew, replicated, ending = count - messages, '', '', ''
-if more ~= '' then
-    confirmed, renew, replicated, ending = string.match(more, '(%d+) (%d) (%d) (%l*)')
-    confirmed = tonumber(confirmed)
+local channel, expected, state, flags = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local entries, first, changes, answer, is_new = ARGV, 5, nil, 1, false
+local due = flags == '10' or flags == '11'
+
+local found = redis.call('HGET', state_key, 'state')
+if found ~= expected then
+    local confirmed = tonumber(string.match(expected, '^%S+ %S+ %S+ (%d+)'))
+    local writer, count, ending = string.match(state, '^%S+ %S+ (%S+) (%d+) (%l*)$')
+    local asked = redis.call('HMGET', state_key, 'cancel', writer)
+    local cancel, own = asked[1] and 1 or 0, asked[2]
+    local seq, bytes, epoch, last_writer, taken, ended =
+        string.match(found or '', '^(%d+)-(%d+) (%S+) (%S+) (%d+) (%l*)$')
+    local primary = (flags == '01' or flags == '11')
+        and string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+    changes = {{'state', ''}}
+    is_new = not seq -- or of a version that wrote its state in another way: begun anew
+    if is_new then
+        seq, bytes, taken = 0, 0, 0
+        epoch = writer .. '-' .. count
+        if primary then
+            epoch = epoch .. '-' .. string.sub(primary, 1, 8)
+            changes[3], changes[4] = 'primary', primary
+        end
+    else
+        seq, bytes, taken = tonumber(seq), tonumber(bytes), tonumber(taken)
+        local last = seq
+        if last_writer ~= writer then
+            changes[3], changes[4] = last_writer, string.format('%d %d', taken, seq)
+            taken = 0
+            if own then
+                taken, last = string.match(own, '(%d+) (%d+)')
+                taken, last = tonumber(taken), tonumber(last)
+            end
+        end
+        if taken >= tonumber(count) then
+            -- A write, or WAIT would have nothing to wait for.
+            redis.call('EXPIRE', state_key, {EXPIRY_SECONDS})
+            return {{last, cancel, found}}
+        end
+        if ended ~= '' then return redis.error_reply('ENDED ' .. ended) end
+        local before = primary and redis.call('HGET', state_key, 'primary')
+        if before ~= primary then
+            changes[#changes + 1], changes[#changes + 2] = 'primary', primary
+        end
+        if taken < confirmed or (before and before ~= primary) then seq = seq + {LOST_MESSAGES} end
+    end
+    if primary and taken < confirmed then return redis.error_reply('BEHIND ' .. taken) end
+    entries, first = {{}}, 1
+    local bytes_before, start, id = bytes, nil, nil
+    for i = 5, #ARGV, 3 do
+        local entry, text = ARGV[i + 1], ARGV[i + 2]
+        if entry ~= '' then
+            seq = seq + 1
+            start = string.format('{{"seq": %d, "epoch": "%s", ', seq, epoch)
+        end
+        text = start .. string.sub(text, string.find(text, '", ', 1, true) + 3)
+        if entry ~= '' then
+            bytes = bytes + #text
+            id = string.format('%d-%d', seq, bytes)
+            entry = id
+        end
+        entries[i - 4], entries[i - 3], entries[i - 2] = ARGV[i], entry, text
+    end
+    due = due or math.floor(bytes / {TRIM_BYTES}) > math.floor(bytes_before / {TRIM_BYTES})
+    state = id .. ' ' .. epoch .. ' ' .. writer .. ' ' .. count .. ' ' .. ending
+    changes[2] = state
+    answer = {{seq, cancel, state}}
 end
 
-local primary = replicated == '1'
-    and string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
-local found = redis.call('HMGET', state_key, 'state', 'cancel')
-local cancel = found[2] and 1 or 0
-local changes = {{'state', ''}}
-local seq, bytes, epoch, last_writer, taken, ended =
-    string.match(found[1] or '', '^(%d+)-(%d+) (%S+) (%S+) (%d+) (%l*)$')
-local is_new = not seq -- or of a version that wrote its state in another way: begun anew
-if is_new then
-    seq, bytes, taken = 0, 0, 0
-    epoch = writer .. '-' .. count
-    if primary then
-        epoch = epoch .. '-' .. string.sub(primary, 1, 8)
-        changes[3], changes[4] = 'primary', primary
-    end
+-- The state first, as it is this that Redis refuses when its memory is full: then nothing is
+-- half done.
+local fields
+if #entries == first + 2 and not changes then
+    fields = redis.call('HSET', state_key, 'state', state, entries[first], entries[first + 2])
 else
-    seq, taken = tonumber(seq), tonumber(taken)
-    local answer = seq
-    if last_writer ~= writer then
-        changes[3], changes[4] = last_writer, string.format('%d %d', taken, seq)
-        taken = 0
-        local own = redis.call('HGET', state_key, writer)
-        if own then
-            taken, answer = string.match(own, '(%d+) (%d+)')
-            taken, answer = tonumber(taken), tonumber(answer)
+    changes = changes or {{'state', state}}
+    for i = first, #entries, 3 do
+        if entries[i] ~= '' then
+            changes[#changes + 1], changes[#changes + 2] = entries[i], entries[i + 2]
         end
     end
-    if taken >= tonumber(count) then
-        -- A write, or WAIT would have nothing to wait for.
-        redis.call('EXPIRE', state_key, {EXPIRY_SECONDS})
-        return {{answer, cancel}}
-    end
-    if ended ~= '' then return redis.error_reply('ENDED ' .. ended) end
-    local before = primary and redis.call('HGET', state_key, 'primary')
-    if before ~= primary then
-        changes[#changes + 1], changes[#changes + 2] = 'primary', primary
-    end
-    if taken < confirmed or (before and before ~= primary) then seq = seq + {LOST_MESSAGES} end
+    fields = redis.call('HSET', state_key, unpack(changes))
 end
-if primary and taken < confirmed then return redis.error_reply('BEHIND ' .. taken) end
-local bytes_before = bytes
-
-local added, id = {{}}, nil
-for i = FIRST + 3 * math.max(0, messages - (count - taken)), #ARGV, 3 do
-    seq = seq + 1
-    local start = string.format('{{"seq": %d, "epoch": "%s", ', seq, epoch)
-    local message = start .. ARGV[i + 1]
-    bytes = bytes + #message
-    id = string.format('%d-%d', seq, bytes)
-    changes[#changes + 1] = ARGV[i]
-    changes[#changes + 1] = ARGV[i + 2] == '' and message or start .. ARGV[i + 2]
-    added[#added + 1] = id
-    added[#added + 1] = message
-end
-changes[2] = id .. ' ' .. epoch .. ' ' .. writer .. ' ' .. count .. ' ' .. ending
--- First, as it is this that Redis refuses when its memory is full: then nothing is half done.
-local fields = redis.call('HSET', state_key, unpack(changes))
 if is_new then redis.call('DEL', events_key) end
-for i = 1, #added, 2 do
-    redis.call('XADD', events_key, added[i], 'message', added[i + 1])
-    redis.call('PUBLISH', channel, added[i + 1])
+for i = first, #entries, 3 do
+    if entries[i + 1] ~= '' then
+        redis.call('XADD', events_key, entries[i + 1], 'message', entries[i + 2])
+        redis.call('PUBLISH', channel, entries[i + 2])
+    end
 end
 
-if renew == '1' or is_new then
+if due or is_new then
     redis.call('EXPIRE', state_key, {EXPIRY_SECONDS})
     redis.call('EXPIRE', events_key, {EXPIRY_SECONDS})
 end
-
-if math.floor(bytes / {TRIM_BYTES}) > math.floor(bytes_before / {TRIM_BYTES}) then
+if due then
     redis.call('XTRIM', events_key, 'MAXLEN', '~', {MAX_MESSAGES})
     local most = {MAX_CHANNEL_BYTES}
     -- A user who may not ask has the first bound only.
@@ -127,7 +146,8 @@ if math.floor(bytes / {TRIM_BYTES}) > math.floor(bytes_before / {TRIM_BYTES}) th
         local of, at = string.match(id, '(%d+)-(%d+)')
         return tonumber(of), tonumber(at)
     end
-    local low, high = entry_from('-'), seq
+    local newest, bytes = string.match(state, '^(%d+)-(%d+)')
+    local low, high = entry_from('-'), tonumber(newest)
     -- The first entry that the bytes after it, and its own, are within the bound.
     while low < high do
         local middle = math.floor((low + high) / 2)
@@ -155,13 +175,19 @@ if fields > 0 and redis.call('HLEN', state_key) > {MAX_TASKS + MAX_WRITERS} then
         end
     end
 end
-return {{seq, cancel}}
+return answer
 """
 
 REQUEST_CANCEL = f"""
 local state = redis.call('HGET', KEYS[1], 'state')
 if state and string.match(state, '%l$') then return 0 end
 redis.call('HSET', KEYS[1], 'cancel', 1)
+if state then
+    -- Counted as a byte: no writer finds the state that it expects, and so each learns of it.
+    local seq, bytes, rest = string.match(state, '^(%d+)-(%d+)(.*)$')
+    state = seq and string.format('%d-%d%s', seq, bytes + 1, rest) or state
+    redis.call('HSET', KEYS[1], 'state', state)
+end
 redis.call('EXPIRE', KEYS[1], {EXPIRY_SECONDS})
 return 1
 """

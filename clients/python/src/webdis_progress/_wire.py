@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+    from webdis_progress._outbox import Answer
+
 # For a client that has none: what hangs is given up.
 TIMEOUT_SECONDS = 5.0
 SHORTEST_TIMEOUT_SECONDS = 0.05
@@ -35,7 +37,7 @@ class UnconfirmedError(TimeoutError):
         answer: Redis's.
     """
 
-    def __init__(self, answer: tuple[int, int]) -> None:
+    def __init__(self, answer: Answer) -> None:
         super().__init__(f"No replica confirmed it within {WAIT_MILLISECONDS} ms.")
         self.answer = answer
 
@@ -108,7 +110,7 @@ class Wire:
         self._hurried = False  # its time-outs are for one call only
         self._connection: Any = None
 
-    def publish(self, arguments: Sequence[bytes], deadline: float) -> tuple[int, int]:
+    def publish(self, arguments: Sequence[bytes], deadline: float) -> Answer:
         """Run the script and return its answer.
 
         Args:
@@ -125,7 +127,7 @@ class Wire:
         except NoScriptError:
             whole = self._commands.publish(arguments, whole=True)
             answer = self._call(whole, deadline, read)
-        return cast("tuple[int, int]", answer)
+        return cast("Answer", answer)
 
     def asks_for_cancel(self, deadline: float) -> bool:
         """Tell whether somebody wants the work to stop; raises as `publish`."""
