@@ -16,7 +16,7 @@ export LC_ALL := $(if $(filter Darwin,$(shell uname)),en_US.UTF-8,C.UTF-8)
 export PROVIDER SUITE SOURCES TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT JSON QUICK SCENARIO LAB ROUTER KIND NODES NODE
 KIT := .venv/bin/python -m kit
 
-.PHONY: help up provision down destroy status ip ssh node-stop node-start verify lab lab-fault doctor demo test test-all test-roles test-tls test-devices test-nodes test-security test-faults mutants test-vm bench bench-up bench-publisher bench-devices dist dist-collection dist-python dist-javascript lint screenshots sbom audit diagrams role-docs client-docs lock
+.PHONY: help up provision down destroy status ip ssh node-stop node-start verify lab lab-fault doctor demo test test-all test-roles test-tls test-devices test-nodes test-versions test-security test-faults mutants test-vm bench bench-up bench-publisher bench-devices dist dist-collection dist-python dist-javascript lint screenshots sbom audit diagrams role-docs client-docs lock
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
@@ -90,6 +90,11 @@ test-devices: $(TESTED) ## a lab of 20 routers, in an instance of its own: what 
 test-nodes: $(TESTED) ## three nodes, in an instance of their own: a planned failover, a primary lost, a node cut off
 	@tests/install.sh
 	@.venv/bin/python -m tests.run all --lanes nodes
+
+test-versions: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## the publisher with the oldest and the newest Python here, redis-py and Redis
+	@KIT_INSTANCE=versions PROVIDER=local $(KIT) up
+	@KIT_INSTANCE=versions EVERY_VERSION=1 .venv/bin/python -m pytest -rA tests/versions
+	@KIT_INSTANCE=versions $(KIT) destroy
 
 test-security: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## each wall alone, secrets, and 10,000 generated frames and requests
 	@$(KIT) ensure

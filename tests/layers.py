@@ -119,7 +119,10 @@ LANES = [
         instance="app",
         up=True,
         environment={"PROVIDER": "local"},
-        layers=[Layer("app", pytest("tests/app", "-m", "not machine"), quick=True)],
+        layers=[
+            Layer("app", pytest("tests/app", "-m", "not machine"), quick=True),
+            Layer("versions", pytest("tests/versions"), quick=True),
+        ],
     ),
     Lane(
         "documents",

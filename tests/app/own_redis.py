@@ -15,6 +15,7 @@ from kit.local.configuration import LOCAL_DIR
 from tests.demo_server import eventually, free_port
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
 
@@ -23,14 +24,16 @@ class OwnRedis:
 
     Args:
         settings: More words for redis-server's command line.
+        program: Another redis-server than the instance's, on this host.
     """
 
-    def __init__(self, *settings: str) -> None:
+    def __init__(self, *settings: str, program: Path | None = None) -> None:
         port = free_port()
         folder = f"/tmp/own-redis-{secrets.token_hex(6)}"  # noqa: S108  # here or on the instance
         socket = f"{folder}/socket"
-        if LOCAL_DIR.exists():
+        if program is None and LOCAL_DIR.exists():
             (program,) = LOCAL_DIR.glob("opt/redis-*/bin/redis-server")
+        if program:
             words = [str(program), "--port", str(port)]
         else:
             words = ["/opt/redis/current/bin/redis-server", "--port", "0", "--unixsocket", socket]
@@ -44,7 +47,7 @@ class OwnRedis:
             kill $!; wait; rm -r {folder}
         """
         command = ["sh", "-c", script]
-        if not LOCAL_DIR.exists():
+        if program is None:
             forward = ["-S", "none", "-L", f"{port}:{socket}"]
             command = ["ssh", "-F", str(SSH_CONFIG), *forward, "server", script]
         self._process = subprocess.Popen(
