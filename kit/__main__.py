@@ -23,7 +23,7 @@ from kit.checkout import (
     read_instance,
 )
 from kit.errors import KitError, drop_output
-from kit.progress import Phases
+from kit.steps import Phases
 from kit.vagrant import DATA_DIR, LAN_FILE, Vagrant, machine_on_the_lan
 
 if TYPE_CHECKING:

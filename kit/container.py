@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from kit.checkout import BRIDGE, CACHE_DIR, CHECKOUT_ID, NAME, ROOT, SSH_KEY, node_name
 from kit.errors import KitError
 from kit.machine import Machine
-from kit.progress import run_logged
+from kit.steps import run_logged
 from kit.system import as_root, ensure_packages
 
 if TYPE_CHECKING:

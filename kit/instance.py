@@ -32,7 +32,7 @@ from kit.checkout import (
 )
 from kit.errors import KitError
 from kit.local.provider import Local
-from kit.progress import Phases, run_logged
+from kit.steps import Phases, run_logged
 from kit.system import wait_until
 
 if TYPE_CHECKING:

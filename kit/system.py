@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kit.checkout import ROOT
 from kit.errors import KitError
-from kit.progress import run_logged
+from kit.steps import run_logged
 
 if TYPE_CHECKING:
     from collections.abc import Callable

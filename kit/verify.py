@@ -14,8 +14,8 @@ from websockets.exceptions import WebSocketException
 from kit import providers
 from kit.checkout import KIT_DIR, read_instance
 from kit.errors import KitError
-from kit.page import TIMEOUT_SECONDS, Page
 from kit.tls import CA_FILE
+from kit.websocket import TIMEOUT_SECONDS, Page
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ import tempfile
 from kit.checkout import ROOT
 from kit.container import chosen_suite
 from kit.errors import KitError
-from kit.progress import run_logged
+from kit.steps import run_logged
 
 MOLECULE_DIR = ROOT / "ansible" / "molecule"
 

@@ -21,7 +21,7 @@ from kit.checkout import CACHE_DIR, CHECKOUT_ID, ROOT
 from kit.errors import KitError
 from kit.local import compiler, package
 from kit.local.configuration import LOCAL_DIR, SOURCE_ARCHIVE
-from kit.progress import run_logged
+from kit.steps import run_logged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -41,7 +41,7 @@ from kit.local.configuration import (
 from kit.system import wait_until
 
 if TYPE_CHECKING:
-    from kit.progress import Phases
+    from kit.steps import Phases
 
 CODE_DIR = Path(__file__).parent
 STATE_FILE = LOCAL_DIR / "state.json"

@@ -18,8 +18,8 @@ import pytest
 
 from demo_app import create_app
 from kit.checkout import KIT_DIR, ROOT
-from kit.page import trust
 from kit.verify import publisher
+from kit.websocket import trust
 
 
 @pytest.fixture

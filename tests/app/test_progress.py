@@ -14,8 +14,8 @@ import pytest
 
 import webdis_progress as module
 from kit.checkout import ROOT
-from kit.page import Page
 from kit.verify import publisher, redis_as
+from kit.websocket import Page
 from webdis_progress import (
     MAX_MESSAGES,
     MAX_PAYLOAD_BYTES,

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kit.checkout import ROOT, read_instance
-from tests.faults import table
+from tests.faults import report
 from tests.faults.scene import RECORDER, Scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROWS = pytest.StashKey[list[table.Row]]()
+ROWS = pytest.StashKey[list[report.Row]]()
 
 
 @pytest.fixture
@@ -42,9 +42,9 @@ def pytest_terminal_summary(terminalreporter, config) -> None:
     rows = config.stash.get(ROWS, [])
     if not rows:
         return
-    lines = table.markdown(rows)
+    lines = report.markdown(rows)
     terminalreporter.write_sep("=", "faults")
     terminalreporter.write_line(lines)
     page = os.environ.get("FAULTS_PAGE")
     if page:
-        table.write(ROOT / Path(page), "tls" if read_instance()["tls"] else "plain", rows)
+        report.write(ROOT / Path(page), "tls" if read_instance()["tls"] else "plain", rows)

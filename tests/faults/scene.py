@@ -23,9 +23,9 @@ from websockets.exceptions import WebSocketException
 
 from kit.checkout import ROOT
 from kit.errors import KitError
-from kit.page import Page as SubscribedPage
 from kit.verify import CHECKS, publisher
-from tests.faults.table import Row
+from kit.websocket import Page as SubscribedPage
+from tests.faults.report import Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ import pytest
 from websockets.exceptions import WebSocketException
 
 from kit.checkout import ROOT
-from kit.page import Page
+from kit.websocket import Page
 from tests.demo_server import eventually
 from tests.faults import clock, crowd
 from tests.faults.disk import small_disk

@@ -17,7 +17,7 @@ import urllib.parse
 
 import pytest
 
-from tests.security.lab import Lab
+from tests.security.without_walls import WithoutWalls
 
 # Redis allows these to everybody; they change the connection that they come on alone.
 OWN_CONNECTION = {"auth", "hello", "quit", "reset"}
@@ -230,7 +230,7 @@ def reached(lab, transport, commands):
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_webdis_list_alone(server, instance, transport):
-    with Lab(server, walled_webdis=True, walled_redis=False) as lab:
+    with WithoutWalls(server, walled_webdis=True, walled_redis=False) as lab:
         if instance["webdis"]["origin"] == "package" and transport == "websocket":
             # Why the package needs the other wall. Not so any more? Then say so in
             # docs/security.md, and test it like the rest.
@@ -249,7 +249,7 @@ def test_webdis_list_alone(server, instance, transport):
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_rights_of_its_user_alone(server, transport):
-    with Lab(server, walled_webdis=False, walled_redis=True) as lab:
+    with WithoutWalls(server, walled_webdis=False, walled_redis=True) as lab:
         commands = commands_of(lab.redis)
         # What ends a connection, or Webdis, comes last.
         order = sorted(commands, key=lambda name: name in OWN_CONNECTION | LISTENING)

@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from websockets.exceptions import WebSocketException
 
-from kit.page import Page, trust
 from kit.verify import publisher
+from kit.websocket import Page, trust
 from webdis_progress import Progress, events_after
 
 # Each example is one connection with ten frames, or ten requests.

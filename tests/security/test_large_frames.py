@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from kit.page import Page, trust
 from kit.verify import publisher
+from kit.websocket import Page, trust
 
 MIB = 1 << 20
 MESSAGES_PER_SECOND = 20

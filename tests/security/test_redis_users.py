@@ -10,8 +10,8 @@ import pytest
 import redis
 
 from kit.verify import redis_as
-from tests.security.lab import Lab
 from tests.security.test_commands import OWN_CONNECTION, commands_of, filled
+from tests.security.without_walls import WithoutWalls
 
 NAMES = ("progress:x:events", "rq:queue:default", "other", "progress")
 
@@ -36,7 +36,7 @@ class User:
 
 @pytest.fixture(scope="module")
 def lab(server):
-    with Lab(server, walled_webdis=True, walled_redis=True) as started:
+    with WithoutWalls(server, walled_webdis=True, walled_redis=True) as started:
         yield started
 
 

@@ -6,7 +6,7 @@ import secrets
 
 import pytest
 
-from kit.page import Page
+from kit.websocket import Page
 
 ADMIN = "redis-admin"
 RESTART_REDIS = "RUNNING HANDLER [webdis_kit.server.redis : Restart redis.service]"

@@ -7,7 +7,7 @@ import json
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from kit.page import Page
+from kit.websocket import Page
 
 DENIED = [
     ["SET", "progress:wall", "x"],

@@ -14,8 +14,8 @@ import pytest
 import redis
 from websockets.exceptions import InvalidStatus
 
-from kit.page import Page, trust
 from kit.verify import publisher, redis_as
+from kit.websocket import Page, trust
 from tests.provisioning import provision
 
 VERSIONS = {

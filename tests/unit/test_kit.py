@@ -15,7 +15,7 @@ import yaml
 
 from kit import container
 from kit.checkout import BRIDGE, ROOT, node_name
-from kit.progress import run_logged
+from kit.steps import run_logged
 from tests import scenarios
 
 

@@ -30,7 +30,7 @@ from lan import Lan, Watcher
 from kit.checkout import CHECKOUT_ID, LOG_DIR, ROOT
 from kit.container import IMAGE_PACKAGES, root_file_system
 from kit.errors import KitError
-from kit.progress import run_logged
+from kit.steps import run_logged
 from kit.system import ensure_packages
 
 PACKAGES = [

@@ -22,7 +22,7 @@ REDIS_PORT, WEBDIS_PORT = 17379, 17380
 DEADLINE_SECONDS = 60.0
 
 
-class Lab:
+class WithoutWalls:
     """Throw-away services on loopback ports of the instance, reached through SSH.
 
     Args:
