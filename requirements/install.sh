@@ -14,7 +14,7 @@ apt() {
 }
 
 requirements/check.sh
-if [ ! -e .venv/made_for ] || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+if [ ! -e .venv/made_for ] || ! .venv/bin/python -c "import pip" 2>/dev/null; then
     if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
         if ! command -v apt-get >/dev/null; then
             echo "Python with venv is missing: install Python 3.11 or newer." \
