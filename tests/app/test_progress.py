@@ -398,6 +398,32 @@ def test_wrong_totals_are_named(publisher_redis, channel, total, error):
         Progress(publisher_redis, 666)
 
 
+@pytest.mark.parametrize(
+    ("make", "error", "name"),
+    [
+        (lambda client: Progress(client, ""), ValueError, "channel is empty"),
+        (lambda client: Progress(client, b"x"), TypeError, "channel is b'x'"),
+        (lambda client: Progress(client, "\ud800"), ValueError, "channel is '\\ud800'"),
+        (lambda client: Progress(client, "x").task("\ud800"), ValueError, "task is '\\ud800'"),
+        (lambda _: Progress("redis://:secret@x", "x"), TypeError, "redis is of the type str"),
+        (lambda _: Progress(None, "x"), TypeError, "redis is of the type NoneType"),
+        (lambda client: Progress(client, "x", patience_seconds=-1), ValueError, "patience_seconds"),
+        (lambda client: Progress(client, "x", patience_seconds="1"), TypeError, "patience_seconds"),
+        (lambda client: replay(client, "x", -5), ValueError, "after is -5"),
+        (lambda client: replay(client, "x", "1"), TypeError, "after is '1'"),
+        (lambda client: replay(client, "x", 1, None), TypeError, "epoch is None"),
+        *(
+            (lambda client, n=n: list(Progress(client, "x").track([1], per_second=n)), error, "per")
+            for n, error in [(0, ValueError), (float("nan"), ValueError), ("5", TypeError)]
+        ),
+    ],
+)
+def test_wrong_arguments_are_named(publisher_redis, make, error, name):
+    with pytest.raises(error, match=f"^{re.escape(name)}") as caught:
+        make(publisher_redis)
+    assert "secret" not in str(caught.value)
+
+
 def test_the_largest_integer_is_exact(publisher_redis, channel):
     Progress(publisher_redis, channel, total=2**53 - 1).update(2**53 - 1)
     (event,) = all_events(publisher_redis, channel)

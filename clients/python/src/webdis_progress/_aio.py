@@ -17,7 +17,7 @@ from redis.exceptions import NoScriptError
 from webdis_progress._bar import Bar, Content, Sent, TaskBar
 from webdis_progress._errors import CancelledError
 from webdis_progress._outbox import Call
-from webdis_progress._run import PATIENCE_SECONDS, Durability, RunBar
+from webdis_progress._run import PATIENCE_SECONDS, Durability, RunBar, checked_client
 from webdis_progress._scripts import REQUEST_CANCEL
 from webdis_progress._track import tracking
 from webdis_progress._wire import UnconfirmedError, own_connection
@@ -138,9 +138,7 @@ class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]"]):
             count_tasks=count_tasks,
             texts=(started_text, done_text),
         )
-        if not hasattr(redis, "__aenter__"):
-            raise TypeError("redis is no client of asyncio; Progress takes those that block")
-        self._redis = redis
+        self._redis = checked_client(redis, awaited=True)
         self._lock = asyncio.Lock()
         self._connection: Any = None
 

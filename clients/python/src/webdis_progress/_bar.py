@@ -243,7 +243,7 @@ class TaskBar(Bar[Sent]):
         started_text: str = "",
         done_text: str = "",
     ) -> None:
-        names = f', "task": {_event.short_text("task", name)}'
+        names = f', "task": {_event.short_text("task", _event.key("task", name))}'
         if label is not None:
             names += f', "label": {_event.short_text("label", label)}'
         super().__init__(f"task:{name}".encode(), names, total, (started_text, done_text))

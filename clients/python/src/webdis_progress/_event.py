@@ -63,6 +63,37 @@ def text(name: str, value: object) -> str:
     return value
 
 
+def key(name: str, value: object) -> str:
+    """Return ``value`` if Redis can have it in a key.
+
+    Raises:
+        TypeError: It is no string.
+        ValueError: It is empty, or has lone surrogates.
+    """
+    words = text(name, value)
+    if not words:
+        raise ValueError(f"{name} is empty; 1 character or more are needed")
+    try:
+        words.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} is {words!r}; lone surrogates are not text") from None
+    return words
+
+
+def number(name: str, value: float, *, least: float) -> float:
+    """Return ``value`` if it is a number, and not below ``least``.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is too small, or not a number by its own name.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} is {value!r}; a number is needed")
+    if not value >= least:  # nan is neither
+        raise ValueError(f"{name} is {value}; it must be {least} or more")
+    return value
+
+
 def integer(name: str, value: SupportsIndex) -> int:
     """Return ``value``, of any integer type, as an int.
 

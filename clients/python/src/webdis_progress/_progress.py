@@ -15,7 +15,7 @@ import redis
 from webdis_progress._bar import Bar, Content, TaskBar
 from webdis_progress._errors import CancelledError
 from webdis_progress._outbox import Call
-from webdis_progress._run import PATIENCE_SECONDS, Durability, RunBar
+from webdis_progress._run import PATIENCE_SECONDS, Durability, RunBar, checked_client
 from webdis_progress._scripts import REQUEST_CANCEL
 from webdis_progress._track import tracking
 from webdis_progress._wire import Wire
@@ -161,8 +161,7 @@ class Progress(_Blocking, RunBar[int]):
             count_tasks=count_tasks,
             texts=texts,
         )
-        _refuse_asyncio(redis)
-        self._redis = redis
+        self._redis = checked_client(redis, awaited=False)
         self._wire = Wire(redis, self._commands, patience_seconds)
         self._lock = threading.RLock()
         _publishers.add(self)
@@ -341,8 +340,3 @@ class Task(_Blocking, TaskBar[int]):
 
     def _publish(self, content: Content) -> int:
         return self._run._publish_of(self, content)  # noqa: SLF001  # this module's own
-
-
-def _refuse_asyncio(client: object) -> None:
-    if hasattr(client, "__aenter__"):
-        raise TypeError("redis is a client of asyncio; AsyncProgress takes those")

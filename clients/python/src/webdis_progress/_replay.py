@@ -6,7 +6,7 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
 
-from webdis_progress._event import is_event
+from webdis_progress import _event
 from webdis_progress._scripts import REPLAY
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def replay(redis: Redis, channel: str, after: int | None = None, epoch: str = ""
         most `REPLAY_MESSAGES`, and the state only if some of them are gone.
 
     Raises:
+        TypeError, ValueError: A value is not allowed; the message names it.
         redis.RedisError: Redis is away, or refuses.
     """
     return _answer(redis.eval(REPLAY, 2, *_arguments(channel, after, epoch)))
@@ -113,13 +114,15 @@ def position(redis: Redis, channel: str) -> Position:
 
 
 def _arguments(channel: str, after: int | None, epoch: str) -> tuple[Any, ...]:
-    keys = (f"{channel}:state", f"{channel}:events")
-    return (*keys, "" if after is None else after, epoch, REPLAY_MESSAGES, JOIN_MESSAGES)
+    channel = _event.key("channel", channel)
+    last = "" if after is None else _event.integer("after", after)
+    words = (f"{channel}:state", f"{channel}:events", last, _event.text("epoch", epoch))
+    return (*words, REPLAY_MESSAGES, JOIN_MESSAGES)
 
 
 def _answer(reply: Any) -> Replay:  # noqa: ANN401  # as redis-py gives it
     epoch, seq, cancel, entries, state = reply
-    events = [_event(fields[1]) for _, fields in entries]
+    events = [_parsed(fields[1]) for _, fields in entries]
     readable = [event for event in events if event is not None]
     answer: Replay = {
         "epoch": _decoded(epoch),
@@ -142,7 +145,7 @@ def _state(fields: list[bytes | str]) -> State:
     for name, value in zip(map(_decoded, fields[::2]), fields[1::2], strict=True):
         if name != "run" and not name.startswith("task:"):
             continue
-        event = _event(value)
+        event = _parsed(value)
         if event is None:
             _log.warning("The last state of a bar is no event; left out")
         elif name == "run":
@@ -157,12 +160,12 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")  # Python would read it, and a browser not
 
 
-def _event(text: bytes | str) -> Event | None:
+def _parsed(text: bytes | str) -> Event | None:
     try:
         event = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return None
-    return event if is_event(event) else None
+    return event if _event.is_event(event) else None
 
 
 def _decoded(value: bytes | str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, get_args
 
 import redis
 
@@ -57,6 +57,26 @@ class _Batch:
 _batch: ContextVar[_Batch | None] = ContextVar("batch", default=None)
 
 
+Client = TypeVar("Client")
+
+
+def checked_client(client: Client, *, awaited: bool) -> Client:
+    """Return a client of redis-py, of asyncio or not.
+
+    Raises:
+        TypeError: It is no client, of a cluster, or of the other kind.
+    """
+    # Its text may hold a password.
+    name = type(client).__name__
+    if not hasattr(client, "connection_pool"):
+        raise TypeError(f"redis is of the type {name}; a Redis of redis-py is needed")
+    if hasattr(client, "__aenter__") != awaited:
+        other = "Progress" if awaited else "AsyncProgress"
+        kind = "no client" if awaited else "a client"
+        raise TypeError(f"redis is {kind} of asyncio; {other} takes those")
+    return client
+
+
 class RunBar(Bar[Sent]):
     """A run, but for the way to Redis; its arguments are those of `Progress`."""
 
@@ -72,9 +92,9 @@ class RunBar(Bar[Sent]):
         texts: tuple[str, str],
     ) -> None:
         super().__init__(RUN, "", total, texts)
-        self.channel = _event.text("channel", channel)
+        self.channel = _event.key("channel", channel)
         self._required = required
-        self._patience_seconds = patience_seconds
+        self._patience_seconds = _event.number("patience_seconds", patience_seconds, least=0)
         self._count_tasks = count_tasks
         self._tasks_are_total = count_tasks and total is None
         self._tasks: set[str] = set()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sized
 from typing import TYPE_CHECKING, Any, Generic
 
+from webdis_progress import _event
 from webdis_progress._bar import Bar, Sent, TaskBar
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Tracking(Generic[Sent]):
         self._bar, self._is_task = bar, is_task
         self._text_of = text if callable(text) else None
         self._text = "" if callable(text) else text
-        self._interval_seconds = 1 / per_second
+        self._interval_seconds = 1 / _event.number("per_second", per_second, least=0.001)
         self._count, self._reported, self._reported_at = 0, -1, 0.0
 
     def is_due(self, item: object) -> bool:
