@@ -87,9 +87,11 @@ test-devices: $(TESTED) ## a lab of 20 routers, in an instance of its own: what 
 	@tests/install.sh
 	@.venv/bin/python -m tests.run all --lanes lab
 
-test-nodes: $(TESTED) ## three nodes, in an instance of their own: a planned failover, a primary lost, a node cut off
+test-nodes: $(TESTED) ## three nodes, in an instance of their own, and one fault after another; writes docs/faults.md
 	@tests/install.sh
-	@.venv/bin/python -m tests.run all --lanes nodes
+	@KIT_INSTANCE=nodes NODES=3 $(KIT) up
+	@KIT_INSTANCE=nodes FAULTS_PAGE=docs/faults.md .venv/bin/python -m pytest tests/nodes
+	@KIT_INSTANCE=nodes $(KIT) destroy
 
 test-versions: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## the publisher with the oldest and the newest Python here, redis-py and Redis
 	@KIT_INSTANCE=versions PROVIDER=local $(KIT) up

@@ -117,7 +117,9 @@ def load_instance(config: MutableMapping[str, Any]) -> None:
     Args:
         config: Holds ``KIT_DIR``; receives ``INSTANCE`` (the content of instance.json),
             ``REDIS_PUBLISHER`` and ``REDIS_JOBS`` (keyword arguments of ``redis.Redis``),
-            ``WEBDIS_URL`` and, if it is not set, ``SESSION_COOKIE_NAME``.
+            ``SENTINEL`` (how to find the primary; empty where there is one server), ``WEBDIS_URL``,
+            ``WEBDIS_URLS`` (of all nodes, with spaces between) and, if it is not set,
+            ``SESSION_COOKIE_NAME``.
 
     Raises:
         ConfigurationError: The instance is not there.
@@ -133,9 +135,8 @@ def load_instance(config: MutableMapping[str, Any]) -> None:
                 "username": user,
                 "password": password,
             }
-            if instance["redis"]["tls"]:
-                arguments |= {"ssl": True, "ssl_ca_certs": str(kit_dir / "tls" / "ca.pem")}
-            config[f"REDIS_{user.upper()}"] = arguments
+            config[f"REDIS_{user.upper()}"] = arguments | _tls(instance, kit_dir)
+        config["SENTINEL"] = _sentinel(instance, kit_dir) if instance.get("sentinels") else {}
     except FileNotFoundError as error:
         raise ConfigurationError(
             f"{error.filename} is not there: run `make up` first, or set DEMO_KIT_DIR to the "
@@ -147,6 +148,24 @@ def load_instance(config: MutableMapping[str, Any]) -> None:
         config["SESSION_COOKIE_NAME"] = f"webdis_kit_{checkout}"
     config["INSTANCE"] = instance
     config["WEBDIS_URL"] = instance["webdis"]["url"]
+    config["WEBDIS_URLS"] = " ".join(
+        node["webdis"] for node in instance.get("nodes") or [{"webdis": config["WEBDIS_URL"]}]
+    )
+
+
+def _tls(instance: dict[str, Any], kit_dir: Path) -> dict[str, Any]:
+    if not instance["redis"]["tls"]:
+        return {}
+    return {"ssl": True, "ssl_ca_certs": str(kit_dir / "tls" / "ca.pem")}
+
+
+def _sentinel(instance: dict[str, Any], kit_dir: Path) -> dict[str, Any]:
+    password = (kit_dir / "secrets" / "sentinel_client").read_text(encoding="utf-8").strip()
+    return {
+        "addresses": [tuple(address) for address in instance["sentinels"]],
+        "arguments": {"username": "client", "password": password, **_tls(instance, kit_dir)},
+        "master_name": instance["master_name"],
+    }
 
 
 def load_secret_key(config: MutableMapping[str, Any]) -> None:

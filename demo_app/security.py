@@ -28,11 +28,12 @@ def init_app(app: Flask) -> None:
 
 
 def _add_headers(response: Response) -> Response:
-    server = urlsplit(current_app.config["WEBDIS_URL"])
-    # The page's own files and the message server, nothing else; no inline scripts or styles.
+    urls = map(urlsplit, current_app.config["WEBDIS_URLS"].split())
+    servers = " ".join(f"{url.scheme}://{url.netloc}" for url in urls)
+    # The page's own files and the message servers, nothing else; no inline scripts or styles.
     response.headers["Content-Security-Policy"] = (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-        f"font-src 'self'; connect-src 'self' {server.scheme}://{server.netloc}; "
+        f"font-src 'self'; connect-src 'self' {servers}; "
         "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     )
     response.headers["X-Content-Type-Options"] = "nosniff"

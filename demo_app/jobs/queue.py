@@ -107,7 +107,9 @@ def leave_result_of(job: Job, value: object) -> None:
 
 def cancel(token: str) -> None:
     """Stop a run: at once if it waits, at its next step if it is being worked on."""
-    progress = Progress(connections.publisher(), channels.channel_of(token))
+    progress = Progress(
+        connections.publisher(), channels.channel_of(token), durability=connections.durability()
+    )
     progress.request_cancel()
     waiting, job_id = current(), channels.digest(token)
     if job_id not in waiting.get_job_ids():

@@ -39,7 +39,11 @@ def _reported(work: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(work)
     def job(token: str, **options: object) -> None:
-        progress = Progress(connections.publisher(), channels.channel_of(token))
+        progress = Progress(
+            connections.publisher(),
+            channels.channel_of(token),
+            durability=connections.durability(),
+        )
         # Ended already: it was cancelled while it waited, and there is nothing to do.
         with contextlib.suppress(EndedError), metrics.of_job(queue.own_job(), progress), progress:
             progress.raise_if_cancelled()
@@ -136,5 +140,9 @@ def report_failure(
 def end_stream(job: Job, text: str) -> None:
     """Publish that a job has failed, unless its stream has ended."""
     with contextlib.suppress(EndedError):
-        Progress(connections.publisher(), channels.channel_of(job.args[0])).failed(text)
+        Progress(
+            connections.publisher(),
+            channels.channel_of(job.args[0]),
+            durability=connections.durability(),
+        ).failed(text)
         metrics.job_ended(str(job.description), "lost")

@@ -61,7 +61,7 @@ def finished_page(channel: str) -> str:
 def run_function(channel: str) -> None:
     """Do the slow work, and publish each step; see `slow_request` for what is raised."""
     with slow_request() as pause_seconds:
-        progress = Progress(connections.publisher(), channel)
+        progress = Progress(connections.publisher(), channel, durability=connections.durability())
         for step in STEPS:
             progress.message(step)
             time.sleep(pause_seconds)

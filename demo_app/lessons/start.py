@@ -51,5 +51,6 @@ def start() -> Response:
 @click.argument("text")
 def publish(channel: str, text: str) -> None:
     """Publish TEXT to CHANNEL, as the lessons do, and print its number."""
-    seq = Progress(connections.publisher(), channel).message(text)
+    progress = Progress(connections.publisher(), channel, durability=connections.durability())
+    seq = progress.message(text)
     click.echo(f"{channel} {seq}")

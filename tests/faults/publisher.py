@@ -22,7 +22,9 @@ CLOCK_SECONDS = time.time() - time.monotonic()
 def main() -> None:
     app = create_app()
     with app.app_context():
-        progress = Progress(connections.publisher(), sys.argv[1])
+        progress = Progress(
+            connections.publisher(), sys.argv[1], durability=connections.durability()
+        )
         for number in range(MOST_MESSAGES):
             due = time.monotonic() + INTERVAL_SECONDS
             try:

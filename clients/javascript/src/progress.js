@@ -415,7 +415,7 @@ class Subscription {
    * @param {AbortController} session
    */
   async #catchUp(session) {
-    const { firstDelay, longestReplayDelay } = this.#connection.times;
+    const { firstDelay, longestDelay, longestReplayDelay } = this.#connection.times;
     for (let failures = 0; ; ) {
       /** @type {ProgressEvent[]} */
       const waiting = (this.#waiting = []);
@@ -460,7 +460,9 @@ class Subscription {
         continue;
       }
       this.#become("disconnected");
-      await pause(backOff(firstDelay, longestReplayDelay, failures++), session.signal);
+      // One that answers and is behind what was pushed will soon not be.
+      const longest = answer ? longestDelay : longestReplayDelay;
+      await pause(backOff(firstDelay, longest, failures++), session.signal);
       if (session !== this.#session) return;
     }
   }

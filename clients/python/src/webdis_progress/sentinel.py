@@ -6,15 +6,17 @@ redis = sentinel.master_for("demo", username=..., password=...)
 ```
 
 - redis-py believes the first Sentinel that answers. One that is cut off goes on naming the old
-  primary; these ask all of them, and believe the one whose configuration is the newest.
+  primary; these ask more than half of them, and believe the one whose configuration is the newest.
 - redis-py connects again to the address that it had (its issue 3874); these ask each time.
+- A primary that is cut off goes on answering; these ask again once a second, while they are used.
 - A primary without replicas, or a replica without a primary, refuses and stays connected; these
   raise a ``ConnectionError`` then, and connect anew: another one is the primary, or soon will be.
 """
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
+import time
 from typing import TYPE_CHECKING, Any
 
 import redis.asyncio
@@ -37,6 +39,9 @@ __all__ = ["AsyncSentinel", "Sentinel"]
 
 # Of a Sentinel that does not answer; the others do.
 TIMEOUT_SECONDS = 0.5
+# How long a connection is used before it asks again who is the primary.
+BELIEF_SECONDS = 1.0
+MOVED = "Another server is the primary"
 
 Address = tuple[str, int]
 State = dict[str, Any]
@@ -50,8 +55,18 @@ def _newest(states: Iterable[State]) -> Address | None:
     return newest["ip"], newest["port"]
 
 
+def _is_old(asked_at: float) -> bool:
+    return time.monotonic() - asked_at > BELIEF_SECONDS
+
+
 def _without(name: str) -> str:
     return f"Sentinel knows no primary of {name!r} that answers"
+
+
+def _ask_last(sentinels: list[Any], silent: object) -> None:
+    # With threads it may be there twice for a moment, and never is missing.
+    sentinels.append(silent)
+    sentinels.remove(silent)
 
 
 def _has_moved(error: ResponseError) -> bool:
@@ -64,6 +79,8 @@ def _kwargs(given: dict[str, Any] | None, retry: object) -> dict[str, Any]:
 
 
 class _Connection(redis.sentinel.SentinelManagedConnection):
+    _asked_at = 0.0
+
     def _connect_retry(self) -> None:
         if not self.connection_pool.is_master:
             super()._connect_retry()  # type: ignore[no-untyped-call]
@@ -74,7 +91,20 @@ class _Connection(redis.sentinel.SentinelManagedConnection):
     def _connect(self) -> Any:  # noqa: ANN401  # a socket
         if self.connection_pool.is_master:
             self.host, self.port = self.connection_pool.get_master_address()
+            self._asked_at = time.monotonic()
         return super()._connect()  # type: ignore[no-untyped-call]
+
+    def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: ANN401, FBT001, FBT002  # as redis-py's
+        if self._sock and self.connection_pool.is_master and _is_old(self._asked_at):
+            self._asked_at = time.monotonic()
+            # While Sentinel does not know, nobody knows better than this connection.
+            found = self.host, self.port
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                found = self.connection_pool.get_master_address()
+            if found != (self.host, self.port):
+                self.disconnect()
+                raise ConnectionError(MOVED)  # not silently: what is watched would be forgotten
+        super().send_packed_command(command, check_health)  # type: ignore[no-untyped-call]
 
     def read_response(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401  # as redis-py's
         try:
@@ -117,13 +147,16 @@ class Sentinel(redis.sentinel.Sentinel):
             redis.sentinel.MasterNotFoundError: It is gone, and no other is chosen yet; or no
                 Sentinel answers.
         """
-        states = []
-        for sentinel in self.sentinels:
+        states: list[State] = []
+        for sentinel in list(self.sentinels):
             try:
                 answer = sentinel.sentinel_masters()  # type: ignore[no-untyped-call]
-                states.append(answer.get(service_name))
             except (ConnectionError, TimeoutError):
+                _ask_last(self.sentinels, sentinel)
                 continue
+            states.append(answer.get(service_name))
+            if 2 * len(states) > len(self.sentinels):
+                break
         found = _newest(filter(None, states))
         if not found:
             raise redis.sentinel.MasterNotFoundError(_without(service_name))
@@ -143,6 +176,8 @@ class Sentinel(redis.sentinel.Sentinel):
 
 
 class _AsyncConnection(redis.asyncio.sentinel.SentinelManagedConnection):
+    _asked_at = 0.0
+
     async def _connect_retry(self) -> None:
         if not self.connection_pool.is_master:
             await super()._connect_retry()  # type: ignore[no-untyped-call]
@@ -153,7 +188,19 @@ class _AsyncConnection(redis.asyncio.sentinel.SentinelManagedConnection):
     async def _connect(self) -> None:
         if self.connection_pool.is_master:
             self.host, self.port = await self.connection_pool.get_master_address()
+            self._asked_at = time.monotonic()
         await super()._connect()  # type: ignore[no-untyped-call]
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: ANN401, FBT001, FBT002  # as redis-py's
+        if self._reader and self.connection_pool.is_master and _is_old(self._asked_at):
+            self._asked_at = time.monotonic()
+            found = self.host, self.port
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                found = await self.connection_pool.get_master_address()
+            if found != (self.host, self.port):
+                await self.disconnect()
+                raise ConnectionError(MOVED)
+        await super().send_packed_command(command, check_health)
 
     async def read_response(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401  # as redis-py's
         try:
@@ -195,14 +242,16 @@ class AsyncSentinel(redis.asyncio.sentinel.Sentinel):
             redis.asyncio.sentinel.MasterNotFoundError: It is gone, and no other is chosen yet; or
                 no Sentinel answers.
         """
-        asked = [sentinel.sentinel_masters() for sentinel in self.sentinels]  # type: ignore[no-untyped-call]
-        states = []
-        for answer in await asyncio.gather(*asked, return_exceptions=True):
-            if isinstance(answer, ConnectionError | TimeoutError):
+        states: list[State] = []
+        for sentinel in list(self.sentinels):
+            try:
+                answer = await sentinel.sentinel_masters()  # type: ignore[no-untyped-call]
+            except (ConnectionError, TimeoutError):
+                _ask_last(self.sentinels, sentinel)
                 continue
-            if isinstance(answer, BaseException):
-                raise answer
             states.append(answer.get(service_name))
+            if 2 * len(states) > len(self.sentinels):
+                break
         found = _newest(filter(None, states))
         if not found:
             raise redis.asyncio.sentinel.MasterNotFoundError(_without(service_name))

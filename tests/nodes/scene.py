@@ -1,0 +1,177 @@
+"""Three nodes, a publisher, the demo and its page: what a fault strikes at, and what it did."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import subprocess
+import time
+from collections import Counter
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from kit import verify
+from kit.checkout import SSH_CONFIG
+from tests.demo_server import eventually
+from tests.faults.scene import MESSAGES_AFTER, MESSAGES_BEFORE, RECORDER, Publisher
+from tests.nodes.report import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser
+
+    from tests.demo_server import Demo
+
+Node = dict[str, Any]
+
+DEADLINE_SECONDS = 90
+CUT = (
+    "nft add table inet cut; "
+    "nft add chain inet cut input '{ type filter hook input priority -10; }'; "
+    "nft add chain inet cut output '{ type filter hook output priority -10; }'; "
+    "nft add rule inet cut input ip saddr '{ %(others)s }' %(ports)s drop; "
+    "nft add rule inet cut output ip daddr '{ %(others)s }' %(ports)s drop"
+)
+
+
+def on(node: Node, command: str) -> str:
+    """Run a shell command on a node; return what it printed."""
+    answer = subprocess.run(
+        ["ssh", "-F", SSH_CONFIG, "-o", "BatchMode=yes", node["name"], command],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE_SECONDS,
+    )
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout
+
+
+def passes(check: Callable[..., object], *arguments: object) -> bool:
+    """Tell whether a check of `make verify` passes."""
+    with contextlib.suppress(*verify.FAILURES):
+        check(*arguments)
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def cut_off(node: Node, *others: str, ports: str = "") -> Iterator[None]:
+    """Let a node and some addresses not hear of each other within the block."""
+    on(node, CUT % {"others": ", ".join(others), "ports": ports})
+    try:
+        yield
+    finally:
+        on(node, "nft delete table inet cut")
+
+
+class Scene:
+    """The demo's page of lesson "shared", on which all messages are shown.
+
+    Args:
+        instance: The content of ``.kit/instance.json``.
+        demo: A running demo.
+        browser: Chromium.
+        folder: For the publisher's log.
+    """
+
+    def __init__(
+        self, instance: dict[str, Any], demo: Demo, browser: Browser, folder: Path
+    ) -> None:
+        self.instance, self.demo, self._folder = instance, demo, folder
+        self.nodes: list[Node] = instance["nodes"]
+        context = browser.new_context()
+        context.add_init_script(RECORDER)
+        self.page = context.new_page()
+        self._urls: list[str] = []  # of the sockets that the page has opened
+        self.page.on("websocket", lambda socket: self._urls.append(socket.url))
+        self.page.goto(f"{demo.url}/shared/")
+        self.page.locator("#state", has_text=re.compile("^connected$")).wait_for()
+
+    @property
+    def primary(self) -> Node:
+        """The node that Sentinel names."""
+        with verify.primary(self.instance) as client:
+            host = client.connection_pool.connection_kwargs["host"]
+        return next(node for node in self.nodes if node["address"] == host)
+
+    def others(self, *but: Node) -> list[Node]:
+        """Return the nodes without some."""
+        return [node for node in self.nodes if node not in but]
+
+    def node_of_page(self) -> Node:
+        """Return the node to which the page is connected."""
+        return next(node for node in self.nodes if node["webdis"] == self._urls[-1])
+
+    def wait_until_well(self) -> None:
+        """Wait until every check of `make verify` for several nodes passes."""
+        for check in (verify.sentinels_agree, verify.all_webdis_deliver):
+            eventually(
+                lambda check=check: passes(check, self.instance),
+                f"the instance is not well: {check.__doc__}",
+                DEADLINE_SECONDS,
+            )
+
+    def wait_for_primary(self, *but: Node) -> None:
+        """Wait until another node than these is the primary."""
+
+        def moved() -> bool:
+            with contextlib.suppress(*verify.FAILURES):
+                return self.primary not in but
+            return False
+
+        eventually(moved, "no other node became the primary", DEADLINE_SECONDS)
+
+    def _wait_until_shown(self, number: int) -> None:
+        self.page.wait_for_function(
+            "number => window.shown.some(([shown]) => shown >= number)",
+            arg=number,
+            timeout=DEADLINE_SECONDS * 1000,
+        )
+
+    def play(self, fault: str, strike: Callable[[], None]) -> Row:
+        """Publish, strike, publish on until the page shows what is new, and count.
+
+        Args:
+            fault: What is done, for the table.
+            strike: Does it, and mends it where that is part of it.
+        """
+        self.page.evaluate("window.shown = []")
+        channel = self.page.locator("run-progress").get_attribute("channel")
+        sender = Publisher(channel, self._folder / "publisher.log", {})
+        try:
+            self._wait_until_shown(MESSAGES_BEFORE)
+            struck = time.time()
+            strike()
+            taken = [number for number, _, outcome in sender.outcomes() if outcome == "taken"]
+            self._wait_until_shown(taken[-1] + MESSAGES_AFTER)
+        finally:
+            sender.stop()
+        return self._count(fault, sender, struck)
+
+    def _count(self, fault: str, sender: Publisher, struck: float) -> Row:
+        outcomes = sender.outcomes()
+        taken = {number: at for number, at, outcome in outcomes if outcome == "taken"}
+        for number, _, outcome in outcomes:
+            if outcome != "taken":
+                print(f"message {number}: {outcome}")
+        self._wait_until_shown(max(taken))
+        shown = [(int(number), at) for number, at in self.page.evaluate("window.shown")]
+        times = Counter(number for number, _ in shown)
+        return Row(
+            fault=fault,
+            taken=len(taken),
+            refused=len(outcomes) - len(taken),
+            lost=len(taken.keys() - times.keys()),
+            doubled=sum(count - 1 for count in times.values()),
+            out_of_order=sum(after < before for (before, _), (after, _) in pairwise(shown)),
+            untaken_seconds=_longest_gap(struck, taken.values()),
+            silent_seconds=_longest_gap(struck, [at for _, at in shown]),
+        )
+
+
+def _longest_gap(since: float, times: Any) -> float:
+    moments = [since, *(at for at in times if at > since)]
+    return max((after - before for before, after in pairwise(moments)), default=0.0)
