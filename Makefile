@@ -13,10 +13,10 @@ PASSED_ON := PATH HOME USER LOGNAME TERM TMPDIR TZ NO_COLOR CI MAKE% KIT_% DEMO_
 OF_THE_CALLER := $(foreach name,$(.VARIABLES),$(if $(filter environment,$(origin $(name))),$(name)))
 unexport $(filter-out $(PASSED_ON),$(OF_THE_CALLER))
 export LC_ALL := $(if $(filter Darwin,$(shell uname)),en_US.UTF-8,C.UTF-8)
-export PROVIDER SUITE SOURCES TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT JSON QUICK SCENARIO LAB ROUTER KIND NODES NODE
+export PROVIDER SUITE SOURCES METRICS TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT JSON QUICK SCENARIO LAB ROUTER KIND NODES NODE
 KIT := .venv/bin/python -m kit
 
-.PHONY: help up provision down destroy status ip ssh node-stop node-start verify lab lab-fault doctor demo test test-all test-roles test-tls test-devices test-nodes test-versions test-security test-faults mutants test-vm bench bench-up bench-publisher bench-devices dist dist-collection dist-python dist-javascript lint screenshots sbom audit diagrams role-docs client-docs lock
+.PHONY: help up provision down destroy status ip ssh node-stop node-start verify lab lab-fault doctor demo test test-all test-roles test-tls test-devices test-nodes test-versions test-security test-faults mutants test-vm bench bench-up bench-publisher bench-devices dist dist-collection dist-python dist-javascript lint screenshots sbom audit diagrams role-docs client-docs dashboard lock
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
@@ -33,7 +33,7 @@ NODEJS := PATH="$(CURDIR)/.venv/bin:$$PATH"
 node_modules/.package-lock.json: package-lock.json .npmrc .venv/test.stamp
 	@$(NODEJS) npm ci --loglevel=error && touch $@
 
-up: .venv/ops.stamp ## create, start and provision the instance (PROVIDER= SUITE= SOURCES= TLS=1 LAB=6 NODES=3)
+up: .venv/ops.stamp ## create, start and provision the instance (PROVIDER= SUITE= SOURCES= TLS=1 LAB=6 NODES=3 METRICS=1)
 	@$(KIT) up
 provision: .venv/ops.stamp ## provision the virtual machine; `vagrant up` ends with this
 	@$(KIT) provision
@@ -41,7 +41,7 @@ down: .venv/ops.stamp ## stop the instance and keep it
 	@$(KIT) down
 destroy: .venv/ops.stamp ## remove the instance; ORPHANS=1: those of deleted checkouts
 	@$(KIT) destroy
-status: .venv/ops.stamp ## what runs, where, and where it came from
+status: .venv/ops.stamp ## how the instance is, in ten lines; fails if something is wrong (JSON=1)
 	@$(KIT) status
 ip: .venv/ops.stamp ## print the instance's address (NODE=)
 	@$(KIT) ip
@@ -178,6 +178,9 @@ diagrams: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## draw the diagrams
 
 role-docs: .venv/ops.stamp ## write the roles' README files again from their specifications
 	@.venv/bin/python ansible/role_docs.py
+
+dashboard: .venv/test.stamp ## write docs/dashboard/dashboard.json again
+	@.venv/bin/python docs/dashboard/make.py
 
 client-docs: .venv/test.stamp node_modules/.package-lock.json ## write the references in the clients' README files again
 	@$(NODEJS) .venv/bin/python clients/reference.py

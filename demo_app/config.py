@@ -118,8 +118,9 @@ def load_instance(config: MutableMapping[str, Any]) -> None:
         config: Holds ``KIT_DIR``; receives ``INSTANCE`` (the content of instance.json),
             ``REDIS_PUBLISHER`` and ``REDIS_JOBS`` (keyword arguments of ``redis.Redis``),
             ``SENTINEL`` (how to find the primary; empty where there is one server), ``WEBDIS_URL``,
-            ``WEBDIS_URLS`` (of all nodes, with spaces between) and, if it is not set,
-            ``SESSION_COOKIE_NAME``.
+            ``WEBDIS_URLS`` (of all nodes, with spaces between) and, if they are not set,
+            ``SESSION_COOKIE_NAME`` and, where the instance has a Prometheus, ``HEALTH_HOST``
+            and ``HEALTH_TOKEN``.
 
     Raises:
         ConfigurationError: The instance is not there.
@@ -146,6 +147,10 @@ def load_instance(config: MutableMapping[str, Any]) -> None:
         # Browsers send a host's cookies to each of its ports: each checkout has its own.
         checkout = hashlib.sha256(str(kit_dir.resolve()).encode()).hexdigest()[:8]
         config["SESSION_COOKIE_NAME"] = f"webdis_kit_{checkout}"
+    if (host := instance.get("demo_health_host")) and config["HEALTH_TOKEN"] is None:
+        # The instance has a Prometheus, which asks from there, with a token.
+        token = (kit_dir / "secrets" / "demo_health").read_text(encoding="utf-8").strip()
+        config.update(HEALTH_HOST=host, HEALTH_TOKEN=token)
     config["INSTANCE"] = instance
     config["WEBDIS_URL"] = instance["webdis"]["url"]
     config["WEBDIS_URLS"] = " ".join(

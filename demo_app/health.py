@@ -1,4 +1,4 @@
-"""Is the demo well? ``/healthz``, ``/readyz`` and ``/metrics``, beside the pages and not of them.
+"""Is the demo well? ``/healthz``, ``/readyz``, ``/metrics`` and ``/status/``, apart from the pages.
 
 They have a port of their own, on loopback; on another address they want a token.
 """
@@ -22,7 +22,7 @@ from websockets.exceptions import WebSocketException
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import HTTPException, Unauthorized
 
-from demo_app import connections, metrics
+from demo_app import connections, metrics, security, status
 from demo_app.jobs import queue, worker
 
 if TYPE_CHECKING:
@@ -48,11 +48,16 @@ def create_app(demo: Flask) -> Flask:
     Args:
         demo: Whose configuration and connections it uses.
     """
-    app = Flask(__name__, static_folder=None)
+    app = Flask("demo_app")
     app.config.update(demo.config)
     app.extensions["redis"] = demo.extensions["redis"]
+    app.before_request(_check_token)
+    app.after_request(security.add_headers)
     app.register_blueprint(blueprint)
+    app.register_blueprint(status.blueprint)
+    app.register_blueprint(demo.blueprints["webdis_progress"])
     app.register_error_handler(HTTPException, _plain)
+    status.Watcher(demo).start()
     return app
 
 
@@ -63,14 +68,18 @@ def _plain(error: HTTPException) -> AnyResponse:
     return answer
 
 
-@blueprint.before_request
 def _check_token() -> None:
     token = current_app.config["HEALTH_TOKEN"]
-    given = request.headers.get("Authorization", "")
-    if token and not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+    given = request.authorization
+    # Browsers ask a person for a name and a password.
+    words = (given.token or given.password or "") if given else ""
+    if token and not hmac.compare_digest(words.encode(), token.encode()):
         raise Unauthorized(
-            "It takes `Authorization: Bearer` with the token of DEMO_HEALTH_TOKEN.",
-            www_authenticate=WWWAuthenticate("bearer"),
+            "It takes the token of DEMO_HEALTH_TOKEN, as a bearer or as a password.",
+            www_authenticate=[
+                WWWAuthenticate("bearer"),
+                WWWAuthenticate("basic", {"realm": "status"}),
+            ],
         )
 
 
@@ -116,15 +125,22 @@ def _a_worker_is_alive() -> None:
 
 
 def _a_message_arrives() -> None:
-    try:
-        asyncio.run(asyncio.wait_for(_subscribe_and_publish(), MESSAGE_SECONDS))
-    except TimeoutError:
-        raise NotReadyError(f"no message within {MESSAGE_SECONDS:.0f} s") from None
+    """Of several nodes one will do: pages go to the next as well."""
+    problem = NotReadyError()
+    for url in current_app.config["WEBDIS_URLS"].split():
+        try:
+            asyncio.run(asyncio.wait_for(_subscribe_and_publish(url), MESSAGE_SECONDS))
+        except TimeoutError:
+            problem = NotReadyError(f"no message within {MESSAGE_SECONDS:.0f} s")
+        except (NotReadyError, WebSocketException, OSError) as error:
+            problem = NotReadyError(str(error) or type(error).__name__)
+        else:
+            return
+    raise problem
 
 
-async def _subscribe_and_publish() -> None:
+async def _subscribe_and_publish(url: str) -> None:
     config = current_app.config
-    url = config["WEBDIS_URL"]
     trust = None
     if urlsplit(url).scheme == "wss":
         trust = ssl.create_default_context()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import threading
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -42,6 +43,8 @@ FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 PUBLISH_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
 JOB_BUCKETS = (0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 JOB_ENDS = ("done", "failed", "cancelled", "lost")
+# Name of the thread that publishes what is counted: that itself is no message of the demo's.
+UNCOUNTED = "status"
 # Of jobs, as `jobs.tasks` has them.
 kinds: list[str] = []
 
@@ -97,6 +100,8 @@ def write_as(name: str) -> None:
 
 class _Publishing(Observer):
     def published(self, messages: int, seconds: float) -> None:
+        if threading.current_thread().name == UNCOUNTED:
+            return
         counts().messages.inc(messages)
         counts().publish_seconds.observe(seconds)
 
@@ -147,6 +152,13 @@ def of_job(job: Job, progress: Progress) -> Iterator[None]:
 def job_ended(kind: str, end: str) -> None:
     """Count a job that has come to its end, one of `JOB_ENDS`."""
     counts().jobs.labels(kind, end).inc()
+
+
+def published() -> float:
+    """Return how many messages all processes have published since the demo started."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return registry.get_sample_value("demo_messages_published_total") or 0.0
 
 
 class _Gauges:

@@ -20,14 +20,15 @@ RETRY_SECONDS = 10  # told to clients that are turned away
 
 def init_app(app: Flask) -> None:
     """Add headers and error pages to ``app``."""
-    app.after_request(_add_headers)
+    app.after_request(add_headers)
     app.register_error_handler(HTTPException, _error_page)
     app.register_error_handler(QueueFullError, _queue_full)
     app.register_error_handler(RedisError, _message_server_away)
     app.register_error_handler(NotSentError, _message_server_away)
 
 
-def _add_headers(response: Response) -> Response:
+def add_headers(response: Response) -> Response:
+    """Add to an answer what keeps others' pages and scripts out of it."""
     urls = map(urlsplit, current_app.config["WEBDIS_URLS"].split())
     servers = " ".join(f"{url.scheme}://{url.netloc}" for url in urls)
     # The page's own files and the message servers, nothing else; no inline scripts or styles.

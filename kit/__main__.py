@@ -11,7 +11,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kit import container, instance, lab, nodes, providers, tls, verify
+from kit import container, instance, lab, metrics, nodes, providers, status, tls, verify
 from kit.checkout import (
     HOST_ROOT,
     KIT_DIR,
@@ -47,6 +47,7 @@ def _wanted() -> instance.Wanted:
         tls_settings=tls.settings_from_environment(),
         routers=lab.routers_wanted(),
         nodes=nodes.wanted(),
+        metrics=metrics.wanted(),
     )
 
 
@@ -88,6 +89,7 @@ def guest_inventory() -> None:
             "NODES= is not for Ansible in the guest, which has one node: leave it out.", 2
         )
     lab_variables = lab.variables(lab.routers_wanted())
+    metrics_variables = metrics.variables(metrics.wanted())
     PROVISIONED_FILE.unlink(missing_ok=True)
     provider = os.environ["PROVIDER"]
     key = HOST_ROOT / DATA_DIR / provider / "private_key"  # where insert_key puts it
@@ -99,7 +101,7 @@ def guest_inventory() -> None:
         "kit_cache_dir": str(KIT_DIR / "cache"),
     }
     (tls_variables,) = tls.prepare(tls.settings_from_environment(), [machine.address])
-    variables = connection | tls_variables | lab_variables
+    variables = connection | tls_variables | lab_variables | metrics_variables
     print(instance.inventory([machine], [variables]), end="")
 
 
@@ -146,7 +148,7 @@ COMMANDS = {
     "guest-finish": instance.finish,
     "down": down,
     "destroy": destroy,
-    "status": instance.status,
+    "status": status.status,
     "journal": lambda: print(instance.journal()),
     "ip": ip,
     "dir": lambda: print(KIT_DIR),

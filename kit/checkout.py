@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from kit.errors import KitError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -83,6 +85,15 @@ def read_instance() -> dict[str, Any]:
             f"this checkout was copied or moved from; `make up` makes one for this folder."
         )
     return instance
+
+
+def of_server(variable: str) -> Any:  # noqa: ANN401  # whatever a variable can hold
+    """Return a variable that the last ``make up`` of this instance has left in the inventory."""
+    try:
+        inventory = yaml.safe_load(INVENTORY_FILE.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return inventory["all"]["children"]["redis_primary"]["hosts"]["server"].get(variable)
 
 
 def write_private(path: Path, content: str) -> None:

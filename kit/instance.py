@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from kit import container, lab, nodes, providers, tls, verify
+from kit import container, lab, metrics, nodes, providers, tls, verify
 from kit.checkout import (
     CACHE_DIR,
     ENV_FILE,
@@ -58,12 +58,14 @@ class Wanted:
         tls_settings: How browsers reach the edge; None for no edge and no TLS.
         routers: Of the lab; None for no lab.
         nodes: How many servers.
+        metrics: What shows how they are, as `kit.metrics` has it; None for nothing.
     """
 
     sources: str
     tls_settings: tls.Settings | None
     routers: int | None
     nodes: int = 1
+    metrics: str | None = None
 
 
 def up(provider: MachineProvider | Local, wanted: Wanted) -> None:
@@ -94,6 +96,13 @@ def _up_local(provider: Local, wanted: Wanted, phases: Phases) -> None:
         raise KitError(
             f"NODES={wanted.nodes} is not for PROVIDER=local, which has one Redis: `make destroy`, "
             f"then `make up PROVIDER=container NODES={wanted.nodes}`.",
+            2,
+        )
+    if wanted.metrics not in (None, "0"):
+        raise KitError(
+            f"METRICS={wanted.metrics} is not for PROVIDER=local, which has no units to watch: "
+            f"`make status` says how it is. Or `make destroy`, then `make up "
+            f"METRICS={wanted.metrics}` with another provider.",
             2,
         )
     if wanted.tls_settings:
@@ -188,6 +197,8 @@ def provision(
     with phases.phase("SSH"):
         variables = tls.prepare(wanted.tls_settings, [machine.address for machine in machines])
         variables[0] |= lab.variables(wanted.routers)
+        for of_node in variables:
+            of_node.update(metrics.variables(wanted.metrics))
         # Before the inventory, by which the number of routers is remembered.
         PROVISIONED_FILE.unlink(missing_ok=True)
         _connect(provider, machines, variables)
@@ -315,7 +326,14 @@ def inventory(machines: list[Machine], variables: list[dict[str, Any]]) -> str:
     return str(yaml.safe_dump({"all": {"children": groups}}, sort_keys=False))
 
 
-def _ssh(host: str, *command: str) -> subprocess.CompletedProcess[str]:
+def ssh(host: str, *command: str, script: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command on a node.
+
+    Args:
+        host: As ``.kit/ssh_config`` calls it.
+        command: Is put together to one line for its shell.
+        script: For the command's standard input.
+    """
     return subprocess.run(
         [
             "ssh",
@@ -328,6 +346,8 @@ def _ssh(host: str, *command: str) -> subprocess.CompletedProcess[str]:
             host,
             *command,
         ],
+        input=script,
+        stdin=subprocess.DEVNULL if script is None else None,
         capture_output=True,
         text=True,
         check=False,
@@ -339,7 +359,7 @@ def _wait_for_ssh(provider: MachineProvider, node: int) -> None:
 
     def let_in() -> bool:
         nonlocal problem
-        answer = _ssh(host_name(node), "true")
+        answer = ssh(host_name(node), "true")
         problem = answer.stderr.strip()
         return answer.returncode == 0
 
@@ -367,7 +387,7 @@ def journal() -> str:
         "for unit in ${failed:-$all}; do journalctl -u $unit -n 20 --no-pager -o short-iso; done"
     )
     hosts = [host_name(node) for node in range(1, nodes.there_are() + 1)]
-    return "".join(_ssh(host, script).stdout for host in hosts)
+    return "".join(ssh(host, script).stdout for host in hosts)
 
 
 def summary() -> None:
@@ -404,21 +424,6 @@ def summary() -> None:
         print("Next:      make demo | make verify | make down | make destroy")
     else:
         print("Next:      make demo | make verify | make test | make ssh | make destroy")
-
-
-def status() -> None:
-    """Print the summary and whether the instance runs."""
-    summary()
-    instance = read_instance()
-    if instance["sentinels"]:
-        for number, node in enumerate(instance["nodes"], 1):
-            state = f"stopped; `make node-start NODE={number}` brings it back"
-            if container.running(node_name(number)):
-                state = verify.role(instance, node)
-            print(f"State:     {node['name']} {state}")
-        return
-    state = "running" if providers.running() else "stopped; `make up` brings it back"
-    print(f"State:     {state}")
 
 
 def destroy() -> None:

@@ -9,15 +9,13 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from kit.checkout import (
     HOST_ROOT,
-    INVENTORY_FILE,
     KIT_DIR,
     PROVISIONED_FILE,
     ROOT,
     SSH_CONFIG,
+    of_server,
     read_instance,
     write_private,
 )
@@ -56,13 +54,7 @@ def routers_wanted() -> int | None:
 
 
 def _remembered() -> int | None:
-    """Return what the last ``make up`` of this instance was told, from its inventory."""
-    try:
-        inventory = yaml.safe_load(INVENTORY_FILE.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    hosts = inventory["all"]["children"]["redis_primary"]["hosts"]
-    number: int | None = hosts["server"].get("lab_routers")
+    number: int | None = of_server("lab_routers")
     # A lab that was being taken away when that run was cut off is taken away again.
     return None if number == 0 and PROVISIONED_FILE.exists() else number
 

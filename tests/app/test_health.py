@@ -88,7 +88,9 @@ def test_what_is_missing_is_named(demo, redis_service):
 
 
 def test_a_webdis_that_is_gone_is_named(start_demo, instance, kit_dir):
-    described = instance | {"webdis": instance["webdis"] | {"url": f"ws://127.0.0.1:{free_port()}"}}
+    nobody = f"ws://127.0.0.1:{free_port()}"
+    nodes = [node | {"webdis": nobody} for node in instance["nodes"]]
+    described = instance | {"nodes": nodes, "webdis": instance["webdis"] | {"url": nobody}}
     (kit_dir / "instance.json").write_text(json.dumps(described))
     demo = start_demo(DEMO_KIT_DIR=kit_dir)
     status, checks = ready(demo)
@@ -173,24 +175,27 @@ def guarded(start_demo):
     return start_demo(DEMO_HEALTH_HOST="0.0.0.0", DEMO_HEALTH_TOKEN=TOKEN, DEMO_LOG="json")  # noqa: S104  # what is tested
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/status/", "/status/events"])
 @pytest.mark.parametrize("given", ["", "Bearer", "Bearer wrong", f"Basic {TOKEN}", "Bearer \xfc"])
 def test_without_the_token_there_is_no_answer(guarded, path, given):
     status, headers, text = ask(guarded.health_url + path, Authorization=given)
     assert status == 401
-    assert headers["WWW-Authenticate"].startswith("Bearer")
+    assert [value.split()[0] for value in headers.get_all("WWW-Authenticate")] == [
+        "Bearer",
+        "Basic",
+    ]
     assert "DEMO_HEALTH_TOKEN" in text
     assert TOKEN not in text
     assert "demo_" not in text
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/status/"])
 def test_with_the_token_there_is(guarded, path):
     assert ask(guarded.health_url + path, Authorization=f"Bearer {TOKEN}")[0] == 200
 
 
 def test_the_pages_port_has_none_of_it(guarded):
-    for path in ("/healthz", "/readyz", "/metrics"):
+    for path in ("/healthz", "/readyz", "/metrics", "/status/"):
         assert ask(guarded.url + path)[0] == 404
 
 

@@ -90,8 +90,9 @@ def test_it_says_where_it_is_and_what_it_lacks(guest, checkout, demo):
     assert instance["provider"] == "local"
     assert guest.make(checkout, "ip") == "127.0.0.1\n"
     said = guest.make(checkout, "status")
-    assert "Without:   firewall" in said
-    assert said.endswith("State:     running\n")
+    assert len(said.splitlines()) == 10
+    assert "Subscribers:   0 of " in said
+    assert said.endswith("State:         running\n")
     assert guest.make(checkout, "verify").count("ok  ") == 3
     for arguments, sentence in (
         (["ssh"], "nothing to log in to"),
