@@ -29,14 +29,15 @@ ip link delete lan0; userdel --remove vagrant
 mv /root/authorized_keys.kept /root/.ssh/authorized_keys
 rm -rf /etc/webdis-kit /etc/ssh/sshd_config.d/00-webdis-kit.conf \
     /etc/systemd/network/05-webdis-kit-lan.network
-networkctl reload; systemctl reload ssh
+networkctl reload; systemctl restart ssh
 """
 
 
 def command(address, seconds):
-    """Return the command that joins the LAN."""
+    """Return the command that joins the LAN, under the mask of a hardened system."""
     script = shlex.quote((ROOT / "vagrant/guest/join_lan.py").read_text())
-    return f"python3 -c {script} --mac {MAC} --bridge br0 --address {address} --seconds {seconds}"
+    options = f"--mac {MAC} --bridge br0 --address {address} --seconds {seconds}"
+    return f"umask 027 && python3 -c {script} {options}"
 
 
 @pytest.fixture

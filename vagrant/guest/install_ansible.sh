@@ -2,6 +2,7 @@
 # Run in the VM, as root, where the host has no Ansible (Windows): the kit's own pinned
 # Ansible, and an inventory of this machine alone.
 set -eu
+umask 022 # whoever Ansible runs as reads it
 # setfacl is how Ansible, run by the user vagrant, hands files to the user who builds.
 if ! python3 -c 'import ensurepip' 2>/dev/null || ! command -v setfacl >/dev/null; then
     sh /vagrant/kit/apt_get.sh -qq update

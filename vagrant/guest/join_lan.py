@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import json
+import os
 import subprocess
 import sys
 import time
@@ -75,7 +76,7 @@ def refuse_if_it_was_open(mac: str, bridge: str) -> None:
 
 
 def make_host_keys() -> None:
-    """Put new host keys in place of the box's, once; sshd reads them when it is reloaded.
+    """Put new host keys in place of the box's, once; sshd reads them when it is restarted.
 
     Every VM of one box has the same, and whoever downloads the box has their other half.
     """
@@ -115,7 +116,8 @@ def close_ssh() -> None:
         "PermitRootLogin prohibit-password\n",
         encoding="utf-8",
     )
-    run("systemctl", "reload-or-restart", "ssh")
+    # Not reload: an sshd that was started by a socket, as Ubuntu's is, dies of it. Sessions stay.
+    run("systemctl", "restart", "ssh")
     effective = dict(line.split(" ", 1) for line in run("sshd", "-T").splitlines() if " " in line)
     for option, value in WANTED.items():
         if effective.get(option) != value:
@@ -197,6 +199,8 @@ def main() -> None:
     parser.add_argument("--address", required=True, help="dhcp, or ADDRESS/PREFIX")
     parser.add_argument("--seconds", type=float, required=True, help="to wait for an address")
     options = parser.parse_args()
+    # Whatever the system's: networkd, which is not root, reads what is written here.
+    os.umask(0o022)
     mac = ":".join(options.mac[at : at + 2] for at in range(0, 12, 2)).lower()
 
     LAN_FILE.unlink(missing_ok=True)
