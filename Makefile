@@ -13,7 +13,7 @@ PASSED_ON := PATH HOME USER LOGNAME TERM TMPDIR TZ NO_COLOR CI MAKE% KIT_% DEMO_
 OF_THE_CALLER := $(foreach name,$(.VARIABLES),$(if $(filter environment,$(origin $(name))),$(name)))
 unexport $(filter-out $(PASSED_ON),$(OF_THE_CALLER))
 export LC_ALL := $(if $(filter Darwin,$(shell uname)),en_US.UTF-8,C.UTF-8)
-export PROVIDER SUITE SOURCES METRICS TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT JSON QUICK SCENARIO LAB ROUTER KIND NODES NODE
+export PROVIDER SUITE SOURCES METRICS TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT JSON QUICK SCENARIO BOOT LAB ROUTER KIND NODES NODE
 KIT := .venv/bin/python -m kit
 
 .PHONY: help up provision down destroy status ip ssh node-stop node-start verify lab lab-fault doctor demo test test-all test-roles test-tls test-devices test-nodes test-versions test-security test-faults mutants test-vm bench bench-up bench-publisher bench-devices dist dist-collection dist-python dist-javascript lint screenshots sbom audit diagrams role-docs client-docs dashboard lock
@@ -33,7 +33,7 @@ NODEJS := PATH="$(CURDIR)/.venv/bin:$$PATH"
 node_modules/.package-lock.json: package-lock.json .npmrc .venv/test.stamp
 	@$(NODEJS) npm ci --loglevel=error && touch $@
 
-up: .venv/ops.stamp ## create, start and provision the instance (PROVIDER= SUITE= SOURCES= TLS=1 LAB=6 NODES=3 METRICS=1)
+up: .venv/ops.stamp ## create, start and provision the instance (PROVIDER= SUITE= SOURCES= TLS=1 LAB=6 NODES=3 METRICS=1 BOOT=1)
 	@$(KIT) up
 provision: .venv/ops.stamp ## provision the virtual machine; `vagrant up` ends with this
 	@$(KIT) provision

@@ -278,6 +278,20 @@ def chosen_suite() -> str:
     return suite
 
 
+def boot_wanted() -> str:
+    """Return whether the container is to start with this host, as ``BOOT`` says: 1, 0 or nothing.
+
+    Raises:
+        KitError: It says something else, or no systemd runs here to start it; exit code 2.
+    """
+    asked = os.environ.get("BOOT") or ""
+    if asked not in ("", "0", "1"):
+        raise KitError(f"BOOT={asked} is not allowed; 1 and 0 are.", exit_code=2)
+    if asked == "1" and not Path("/run/systemd/system").is_dir():
+        raise KitError("BOOT=1 needs systemd as this host's first process.", exit_code=2)
+    return asked
+
+
 class Container:
     """This checkout's container, as a provider."""
 
@@ -304,6 +318,7 @@ class Container:
             KitError: The host lacks something that the kit cannot install, or a step failed.
         """
         suite = chosen_suite()
+        boot_wanted()
         ensure_packages(PACKAGES)
         record = claim_record(suite, nodes)
         if not SSH_KEY.exists():
@@ -337,7 +352,7 @@ class Container:
             f"Container {name} ({SUITES[record['suite']]})",
             "up",
             *(name, str(STATE_DIR / name), *network, _table(NAME), archive),
-            SSH_KEY.with_suffix(".pub").read_text().strip(),
+            *(SSH_KEY.with_suffix(".pub").read_text().strip(), boot_wanted()),
         )
 
     def _machine(self, node: int, record: dict[str, Any]) -> Machine:

@@ -1,12 +1,14 @@
 #!/bin/sh
-# nspawn.sh up NAME DIRECTORY BRIDGE GATEWAY ADDRESS SUBNET TABLE ARCHIVE PUBLIC_KEY
+# nspawn.sh up NAME DIRECTORY BRIDGE GATEWAY ADDRESS SUBNET TABLE ARCHIVE PUBLIC_KEY BOOT
+# nspawn.sh start NAME DIRECTORY BRIDGE GATEWAY SUBNET TABLE
 # nspawn.sh down NAME DIRECTORY
 # nspawn.sh remove_node NAME DIRECTORY
 # nspawn.sh remove NAME DIRECTORY BRIDGE TABLE
 #
 # Runs a container that stands in for the virtual machine, by root: its own systemd, its
-# own bridge, SSH at a fixed address. It is detached from whoever calls, the same way
-# whether or not systemd is this host's process 1.
+# own bridge, SSH at a fixed address. It is detached from whoever calls: where systemd is this
+# host's process 1, as a unit of its own, since it would end with the session of who started it.
+# BOOT is 1 or 0, whether that unit starts with this host; empty leaves it as it is.
 set -eu
 umask 022
 
@@ -76,23 +78,71 @@ let_in() {
     (umask 077 && echo "$public_key" >"$root/root/.ssh/authorized_keys")
 }
 
+write_unit() {
+    unit=webdis-$name.service
+    place=/run/systemd/system
+    if [ "$boot" = 1 ] || { [ -z "$boot" ] && [ -e "/etc/systemd/system/$unit" ]; }; then
+        place=/etc/systemd/system
+    fi
+    [ "$place" = /etc/systemd/system ] || remove_unit
+    mkdir -p "$place"
+    cat >"$place/$unit" <<UNIT
+[Unit]
+Description=Container $name of webdis-kit
+After=network.target
+
+[Service]
+ExecStart=$program start $name $directory $bridge $gateway $subnet $table
+StandardOutput=truncate:$directory/console.log
+StandardError=inherit
+# systemd-nspawn makes groups of its own below the unit's, and ends what is in them.
+Delegate=yes
+KillMode=mixed
+Slice=machine.slice
+
+[Install]
+WantedBy=multi-user.target
+UNIT
+    systemctl daemon-reload
+    [ "$place" = /run/systemd/system ] || systemctl --quiet enable "$unit"
+}
+
+remove_unit() {
+    [ -d /run/systemd/system ] || return 0
+    rm -f "/run/systemd/system/webdis-$name.service" "/etc/systemd/system/webdis-$name.service" \
+        "/etc/systemd/system/multi-user.target.wants/webdis-$name.service"
+    systemctl daemon-reload
+}
+
+# What a unit runs at boot, too, whatever has become of the checkout by then.
+start() {
+    name=$1 directory=$2 bridge=$3 gateway=$4 subnet=$5 table=$6
+    network
+    resolv_conf=replace-host
+    [ ! -e /run/systemd/resolve/resolv.conf ] || resolv_conf=replace-uplink
+    echo $$ >"$directory/pid" # systemd-nspawn keeps it
+    exec systemd-nspawn --quiet --boot "--machine=$name" "--directory=$directory/closed/rootfs" \
+        "--network-bridge=$bridge" --register=no --keep-unit --link-journal=no \
+        "--resolv-conf=$resolv_conf" --console=pipe "--setenv=WEBDIS_KIT_CONTAINER=$name" </dev/null
+}
+
 up() {
     name=$1 directory=$2 bridge=$3 gateway=$4 address=$5 subnet=$6 table=$7 archive=$8 public_key=$9
-    root=$directory/closed/rootfs
+    shift 9
+    boot=$1 root=$directory/closed/rootfs program=$directory/closed/nspawn.sh
     unpack
     let_in
     network
+    cp "$0" "$program.new" && mv "$program.new" "$program" # one may be running
+    if [ -d /run/systemd/system ]; then write_unit; fi
     [ -z "$(nspawn_pid)" ] || return 0
     end_system
-
-    resolv_conf=replace-host
-    [ ! -e /run/systemd/resolve/resolv.conf ] || resolv_conf=replace-uplink
-    # $$ is the pid that systemd-nspawn keeps.
-    setsid -f sh -c 'echo $$ >"$1/pid"; shift; exec "$@"' sh "$directory" \
-        systemd-nspawn --quiet --boot "--machine=$name" "--directory=$root" \
-        "--network-bridge=$bridge" --register=no --keep-unit --link-journal=no \
-        "--resolv-conf=$resolv_conf" --console=pipe "--setenv=WEBDIS_KIT_CONTAINER=$name" \
-        </dev/null >"$directory/console.log" 2>&1
+    if [ -d /run/systemd/system ]; then
+        systemctl start "webdis-$name"
+    else
+        setsid -f "$program" start "$name" "$directory" "$bridge" "$gateway" "$subnet" "$table" \
+            >"$directory/console.log" 2>&1
+    fi
 }
 
 # End the container's processes, which all end with the first of them.
@@ -124,6 +174,7 @@ down() {
 # One of several on the same bridge.
 remove_node() {
     down "$1" "$2"
+    remove_unit
     rm -rf "$directory"
 }
 
@@ -131,6 +182,7 @@ remove_node() {
 # stays on this host; without it, passwords would leave by the default route.
 remove() {
     down "$1" "$2"
+    remove_unit
     bridge=$3 table=$4
     nft delete table ip "$table" 2>/dev/null || true
     ip link delete "$bridge" 2>/dev/null || true
