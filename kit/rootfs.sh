@@ -44,6 +44,16 @@ if [ -s "$archive" ]; then
     rm -f "$archive" "$archive.sha256"
 fi
 
+# Programs of the new system run where it is made: not everywhere is that allowed.
+for TMPDIR in "${TMPDIR:-/tmp}" /var/tmp "$directory"; do
+    probe=$(mktemp "$TMPDIR/probe.XXXXXX")
+    echo '#!/bin/sh' >"$probe" && chmod 0700 "$probe"
+    "$probe" 2>/dev/null && found=yes || found=no
+    rm -f "$probe"
+    [ $found = no ] || break
+done
+export TMPDIR
+
 set --
 if [ -n "$mirror" ]; then
     set -- "deb $mirror $suite main" "deb $mirror $suite-updates main"

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,11 @@ from kit.checkout import INSTANCES_DIR, ROOT
 
 INSTANCE = "surroundings"
 KIT_DIR = INSTANCES_DIR / INSTANCE
+WITHOUT_EXEC = """
+mount -t tmpfs -o noexec none /tmp
+mount -t tmpfs -o noexec none /var/tmp
+exec "$1" trixie "$2" some-package
+"""
 
 
 def kit(command):
@@ -138,6 +144,22 @@ def test_addresses_and_routes_of_this_host_count_and_its_own_bridge_does_not():
     )
     found = container.networks_in_use(addresses, routes)
     assert found == networks("198.18.0.0/30", "198.18.0.0/16")
+
+
+def test_a_root_file_system_is_made_where_programs_may_run():
+    """CIS has /tmp and /var/tmp mounted so; with a stand-in for what makes it."""
+    with tempfile.TemporaryDirectory(dir=KIT_DIR.parent) as folder:  # not below /tmp
+        maker = Path(folder) / "mmdebstrap"
+        maker.write_text('#!/bin/sh\necho "made in $TMPDIR" >&2\nexit 1\n')
+        maker.chmod(0o755)
+        answer = subprocess.run(
+            ["unshare", "--mount", "sh", "-ec", WITHOUT_EXEC, "sh", ROOT / "kit/rootfs.sh", folder],
+            env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert f"made in {folder}\n" in answer.stderr
 
 
 def test_a_damaged_root_file_system_is_made_anew(tmp_path):
