@@ -147,6 +147,13 @@ def test_a_page_without_javascript_shows_all(browser, demo, lab):
     context.close()
 
 
+def assert_fits_a_phone(page):
+    size = page.viewport_size
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.set_viewport_size(size)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_are_readable_by_everybody(context, lab, scheme):
     PICTURES.mkdir(exist_ok=True)
@@ -164,7 +171,9 @@ def test_pages_are_readable_by_everybody(context, lab, scheme):
         clip={"x": 0, "y": 0, "width": 960, "height": code["y"]},
     )
     found = Axe().run(page).response["violations"]
+    assert_fits_a_phone(page)
     page.goto("/devices/")
     page.screenshot(path=PICTURES / f"devices-form-{scheme}.png", full_page=True)
     found += Axe().run(page).response["violations"]
+    assert_fits_a_phone(page)
     assert not found, [(entry["id"], entry["nodes"][0]["html"]) for entry in found]

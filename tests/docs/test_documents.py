@@ -24,14 +24,15 @@ SECTIONS = [
     for name in ("README.md", "docs/tutorial.md", "docs/demo.md", "docs/devices.md")
     for heading, section in groupby(blocks(ROOT / name), key=lambda block: block.heading)
 ]
+# What these say holds for every provider; this one takes seconds, and the tutorial makes a machine.
+ON_THIS_HOST = ("README.md",)
 DOCUMENTED_PORTS = range(5000, 5009)
 # What the tutorial builds by hand; the test takes what the cache has of it.
 BUILT_BY_HAND = {"redis-8.8.1": "redis_*.orig.tar.gz", "webdis-0.1.25": "webdis-*.tar.gz"}
 
 
-def documented_names() -> dict[str, str]:
-    """Return what the documents write, by what it is called here."""
-    address = container.claim_record("trixie")["subnet"].replace(".0/24", ".2")
+def documented_names(name: str) -> dict[str, str]:
+    """Return what a document writes, by what it is called here."""
     free: set[int] = set()
     while len(free) < len(DOCUMENTED_PORTS):
         free.add(free_port())
@@ -39,9 +40,10 @@ def documented_names() -> dict[str, str]:
     names = {
         **{f"127.0.0.1:{port}": f"127.0.0.1:{documented}" for documented, port in ports.items()},
         **{f"--port {port}": f"--port {documented}" for documented, port in ports.items()},
-        container.NAME: "kit-a1b2c3",
-        address: "198.18.66.2",
     }
+    if name not in ON_THIS_HOST:
+        address = container.claim_record("trixie")["subnet"].replace(".0/24", ".2")
+        names |= {container.NAME: "kit-a1b2c3", address: "198.18.66.2"}
     if (folder := KIT_DIR.relative_to(ROOT)) != Path(".kit"):  # this instance has a name
         names[f"{folder}/"] = ".kit/"
     return names
@@ -104,11 +106,14 @@ def reader_of(request, browser, archives, tmp_path_factory):
                     machines["ubuntu"] = request.getfixturevalue("bare_machine")
                 page = browser.new_page()
                 ends.callback(page.close)
-                names = documented_names()
+                names = documented_names(name)
                 current[name] = Reader(
                     page,
                     tmp_path_factory.mktemp("reader"),
-                    environment={"PORT": next(iter(names)).split(":")[1]},
+                    environment={
+                        "PORT": next(iter(names)).split(":")[1],
+                        **({"PROVIDER": "local"} if name in ON_THIS_HOST else {}),
+                    },
                     documented=names,
                     machines=machines,
                     things={

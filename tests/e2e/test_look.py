@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 
 from kit.checkout import ROOT
 from tests.demo_server import eventually
+from tests.e2e.tabs import run_in_another_tab
 
 # Bytes and requests of the start page, with its live run and all scripts.
 MOST_KIBIBYTES = 110
@@ -114,14 +115,11 @@ def test_nothing_moves_while_messages_come(open_page, size):
     for path in ("/shared/", "/post/"):
         page.goto(path)
         expect(page.locator("#state")).to_have_text("connected")
-        tab = page.context.new_page()
-        tab.goto(path)
-        tab.get_by_role("button", name="Run").click()
-        expect(tab.locator("h1")).to_have_text("The function has finished")
-        expect(page.locator("#messages li")).to_have_count(3)
-        assert page.evaluate("shifts") == [], path
-        assert tab.evaluate("shifts") == [], f"{path}, finished"
-        tab.close()
+        with run_in_another_tab(page, path) as tab:
+            expect(tab.locator("h1")).to_have_text("The function has finished")
+            expect(page.locator("#messages li")).to_have_count(3)
+            assert page.evaluate("shifts") == [], path
+            assert tab.evaluate("shifts") == [], f"{path}, finished"
     page.goto("/job/")
     page.get_by_label("fails").check()
     page.get_by_role("button", name="Start").click()

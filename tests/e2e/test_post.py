@@ -6,6 +6,7 @@ from playwright.sync_api import expect
 
 from demo_app.lessons.post import CHANNEL
 from demo_app.lessons.shared import STEPS
+from tests.e2e.tabs import run_in_another_tab
 
 HOSTILE = "<img src=x onerror=alert(1)> \N{SNOWMAN}"
 
@@ -13,12 +14,9 @@ HOSTILE = "<img src=x onerror=alert(1)> \N{SNOWMAN}"
 def test_the_steps_come_while_the_function_runs(page):
     page.goto("/post/")
     expect(page.locator("#state")).to_have_text("connected")
-    tab = page.context.new_page()
-    tab.goto("/post/")
-    tab.get_by_role("button", name="Run").click(no_wait_after=True)
-    expect(page.locator("#messages li")).to_have_text([STEPS[0]])
-    expect(page.locator("#messages li")).to_have_text(list(STEPS))
-    expect(tab.locator("h1")).to_have_text("The function has finished")
+    with run_in_another_tab(page, "/post/"):
+        expect(page.locator("#messages li")).to_have_text([STEPS[0]])
+        expect(page.locator("#messages li")).to_have_text(list(STEPS))
 
 
 def test_what_is_published_while_nobody_listens_is_lost(page, publisher_redis):

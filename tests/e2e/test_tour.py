@@ -13,6 +13,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from demo_app.lessons.shared import STEPS
+from tests.e2e.tabs import run_in_another_tab
 from webdis_progress import Progress
 
 MOST_PICTURE_BYTES = 128 * 1024
@@ -33,12 +34,8 @@ def lessons(page):
     ):
         page.goto(path)
         expect(page.locator("#state")).to_have_text("connected")
-        tab = page.context.new_page()
-        tab.goto(path)
-        tab.get_by_role("button", name="Run").click()
-        expect(tab.locator("h1")).to_have_text("The function has finished")
-        expect(page.locator("#messages li")).to_have_count(len(STEPS))
-        tab.close()
+        with run_in_another_tab(page, path):
+            expect(page.locator("#messages li")).to_have_count(len(STEPS))
         yield name
     page.get_by_role("button", name="Run").click()
     expect(page.locator("h1")).to_have_text("The function has finished")

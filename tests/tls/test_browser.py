@@ -1,31 +1,58 @@
-"""Chromium and the instance's CA."""
+"""Chromium and the instance's CA, with pictures of both for docs/troubleshooting.md."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Error, sync_playwright
+from playwright.sync_api import Error, expect, sync_playwright
+
+from kit.checkout import ROOT
+
+PICTURES = ROOT / "test-results"
+SIZE = {"width": 800, "height": 420}
 
 
-def visit(address, home):
-    """Open the edge in a Chromium with this home folder; return the status."""
+@contextmanager
+def page_of(home):
+    """Open a page of a Chromium with this home folder, whose CAs it trusts."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"),
             args=["--no-sandbox"],
             env={**os.environ, "HOME": str(home)},
         )
-        answer = browser.new_page().goto(f"https://{address}/")
+        yield browser.new_page(viewport=SIZE)
         browser.close()
-    return answer.status
 
 
-def test_a_browser_that_trusts_the_ca_gets_through(instance, browser_home):
-    assert visit(instance["address"], browser_home) == 404
+def picture(page, name):
+    PICTURES.mkdir(exist_ok=True)
+    page.screenshot(path=PICTURES / f"{name}.png")
 
 
-def test_a_browser_that_does_not_refuses(instance, tmp_path):
-    with pytest.raises(Error, match="ERR_CERT_AUTHORITY_INVALID"):
-        visit(instance["address"], tmp_path)
+@pytest.fixture(scope="module")
+def lesson(start_demo):
+    return f"{start_demo().url}/post/"
+
+
+def test_a_browser_that_trusts_the_ca_gets_through(instance, browser_home, lesson):
+    with page_of(browser_home) as page:
+        answer = page.goto(f"https://{instance['address']}/")
+        assert answer.status == 404
+        page.goto(lesson)
+        expect(page.locator("#state")).to_have_text("connected")
+        picture(page, "ca-known")
+
+
+def test_a_browser_that_does_not_refuses(instance, tmp_path, lesson):
+    with page_of(tmp_path) as page:
+        with pytest.raises(Error, match="ERR_CERT_AUTHORITY_INVALID"):
+            page.goto(f"https://{instance['address']}/")
+        expect(page.get_by_text("Your connection is not private")).to_be_visible()
+        picture(page, "ca-unknown")
+        page.goto(lesson)
+        expect(page.locator("#state")).to_have_text("disconnected, trying again")
+        picture(page, "ca-unknown-page")
