@@ -169,7 +169,8 @@ screenshots: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## take the pictu
 	@tests/install.sh
 	@$(KIT) ensure
 	@.venv/bin/python -m pytest tests/e2e/test_tour.py -k 'accessible or moving'
-	cp test-results/lesson-*-light.png test-results/lesson-*-dark.png test-results/start.webp docs/images/
+	@# Those of the routers and of the CA are left by make test-devices and make test-tls.
+	for picture in test-results/lesson-*-light.png test-results/lesson-*-dark.png test-results/ca-*.png test-results/start.webp; do [ ! -e "$$picture" ] || cp "$$picture" docs/images/; done
 
 diagrams: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## draw the diagrams of docs/ again
 	@tests/install.sh

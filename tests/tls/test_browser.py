@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from contextlib import contextmanager
 
@@ -34,25 +35,26 @@ def picture(page, name):
 
 
 @pytest.fixture(scope="module")
-def lesson(start_demo):
-    return f"{start_demo().url}/post/"
+def demo(start_demo):
+    return start_demo()
 
 
-def test_a_browser_that_trusts_the_ca_gets_through(instance, browser_home, lesson):
+def test_a_browser_that_trusts_the_ca_gets_through(instance, browser_home, demo):
     with page_of(browser_home) as page:
         answer = page.goto(f"https://{instance['address']}/")
         assert answer.status == 404
-        page.goto(lesson)
+        page.goto(f"{demo.url}/post/")
         expect(page.locator("#state")).to_have_text("connected")
         picture(page, "ca-known")
 
 
-def test_a_browser_that_does_not_refuses(instance, tmp_path, lesson):
+def test_a_browser_that_does_not_refuses(instance, tmp_path, demo):
     with page_of(tmp_path) as page:
         with pytest.raises(Error, match="ERR_CERT_AUTHORITY_INVALID"):
             page.goto(f"https://{instance['address']}/")
         expect(page.get_by_text("Your connection is not private")).to_be_visible()
         picture(page, "ca-unknown")
-        page.goto(lesson)
-        expect(page.locator("#state")).to_have_text("disconnected, trying again")
-        picture(page, "ca-unknown-page")
+        page.goto(f"{demo.url}/post/")
+        expect(page.locator("#state")).to_have_text(re.compile("^disconnected"))
+        page.goto(f"{demo.url}/shared/")
+        expect(page.locator("#state")).to_have_text(re.compile("^asking every 2 seconds"))
