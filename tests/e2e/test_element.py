@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import secrets
@@ -15,7 +16,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 # On two idle cores it is below 50; the machine that tests is not idle.
-LONGEST_TASK_MILLISECONDS = 250
+LONGEST_TASK_MILLISECONDS = 50
 MESSAGES = 10_000
 MESSAGES_A_SECOND = 200
 SECONDS = 5
@@ -34,13 +35,32 @@ SCRIPT = """
 import { defineRunProgress } from "/static/webdis-progress/element.js";
 defineRunProgress();
 """
-# Notes the length of each task of the page's main thread that is longer than 50 ms.
-WATCH_TASKS = """
-window.tasks = [];
-new PerformanceObserver((list) => {
-  for (const { duration } of list.getEntries()) tasks.push(duration);
-}).observe({ type: "longtask" });
-"""
+
+
+@contextlib.contextmanager
+def longest_task(page):
+    """Yield a list that gets, at the end, the longest task of the page's main thread.
+
+    In milliseconds of processor time: on an idle machine that is what it lasts, and other
+    work on the machine does not count.
+    """
+    browser = page.context.browser
+    browser.start_tracing(page=page, categories=["toplevel"])
+    longest = []
+    yield longest
+    events = json.loads(browser.stop_tracing())["traceEvents"]
+    threads = {
+        (event["pid"], event["tid"])
+        for event in events
+        if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
+    }
+    longest.append(
+        max(
+            event["tdur"] / 1000
+            for event in events
+            if "RunTask" in event["name"] and (event["pid"], event["tid"]) in threads
+        )
+    )
 
 
 class Channel:
@@ -172,6 +192,16 @@ def test_tasks_are_shown_failures_first_and_all_is_accessible(open_page, channel
     expect(page.locator("#eta")).to_contain_text("took")
 
 
+@pytest.mark.parametrize(("motion", "moving"), [("no-preference", 1), ("reduce", 0)])
+def test_who_wants_no_motion_sees_none(open_page, channel, motion, moving):
+    channel.store("Started", "started")  # of how many steps is not known
+    page = open_page(channel, reduced_motion=motion)
+    expect(page.locator("run-progress .bar.unknown")).to_be_visible()
+    animations = "document.querySelector('run-progress').shadowRoot.getAnimations().length"
+    assert page.evaluate(animations) == moving
+    page.evaluate("document.querySelector('run-progress').pause()")
+
+
 def test_two_runs_share_one_socket(open_page, channel, publisher_redis):
     other = Channel(publisher_redis)
     page = open_page(channel, other)
@@ -273,7 +303,6 @@ def test_ten_thousand_messages_stay_smooth(open_page, channel, results):
     page = open_page(channel, after=0)
     page.wait_for_function(f"() => document.querySelector('run-progress').run.seq === {MESSAGES}")
     expect(page.locator("#state")).to_have_text("connected")
-    page.evaluate(WATCH_TASKS)
 
     def talk():
         start = time.monotonic()
@@ -284,19 +313,18 @@ def test_ten_thousand_messages_stay_smooth(open_page, channel, results):
             )
 
     talker = threading.Thread(target=talk)
-    talker.start()
-    log = page.locator("#messages")
-    log.hover()
-    for _ in range(SECONDS):  # the reader reads meanwhile
-        page.mouse.wheel(0, -4000)
-        page.wait_for_timeout(500)
-    talker.join()
     last = MESSAGES + MESSAGES_A_SECOND * SECONDS
-    page.wait_for_function(f"() => document.querySelector('run-progress').run.seq === {last}")
-    tasks = page.evaluate("tasks")
-    longest = max(tasks, default=0)
+    with longest_task(page) as found:
+        talker.start()
+        page.locator("#messages").hover()
+        for _ in range(SECONDS):  # the reader reads meanwhile
+            page.mouse.wheel(0, -4000)
+            page.wait_for_timeout(500)
+        talker.join()
+        page.wait_for_function(f"() => document.querySelector('run-progress').run.seq === {last}")
+    (longest,) = found
     (results / "element.json").write_text(json.dumps({"longest_task_milliseconds": longest}))
-    print(f"longest task: {longest or 'under 50'} ms")
+    print(f"longest task: {longest} ms")
     nodes = page.evaluate(
         "document.querySelector('run-progress').shadowRoot.querySelectorAll('*').length"
     )

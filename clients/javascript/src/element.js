@@ -60,7 +60,6 @@ const order = ["failed", "cancelled", "cut off", "running", "waiting", "done", "
 const MOST_TASKS = 200;
 const ROWS = 200;
 const CHUNK = 50;
-const RENDER_MILLISECONDS = 100;
 // A screen reader needs about this long to read a message aloud.
 const ANNOUNCEMENT_MILLISECONDS = 4000;
 
@@ -138,7 +137,7 @@ export class RunProgress extends (globalThis.HTMLElement ?? /** @type {any} */ (
   /** @type {AbortController|undefined} */
   #subscription;
   /** @type {ReturnType<typeof setTimeout>|undefined} */
-  #rendering;
+  #ticking;
   #ended = false;
   /** What it listens to. @type {(string|Replay|null)[]} */
   #source = [];
@@ -291,9 +290,7 @@ export class RunProgress extends (globalThis.HTMLElement ?? /** @type {any} */ (
         epoch: epoch ?? this.getAttribute("epoch") ?? undefined,
         signal: stop.signal,
         onEvent: (event) => this.#dispatch("run-event", event),
-        onChange: () => {
-          this.#rendering ??= setTimeout(() => this.#render(), RENDER_MILLISECONDS);
-        },
+        onChange: () => this.#render(),
       },
       this.run,
     );
@@ -305,7 +302,7 @@ export class RunProgress extends (globalThis.HTMLElement ?? /** @type {any} */ (
   }
 
   #render() {
-    this.#rendering = undefined;
+    clearTimeout(this.#ticking);
     const { run } = this;
     const { state, text, percent, current, total, ended, startedAt, changedAt, secondsLeft } = run;
     this.setAttribute("state", state);
@@ -332,7 +329,7 @@ export class RunProgress extends (globalThis.HTMLElement ?? /** @type {any} */ (
     }
     // Time goes on although nobody says anything.
     if (time && !ended && this.#subscription)
-      this.#rendering = setTimeout(() => this.#render(), 1000);
+      this.#ticking = setTimeout(() => this.#render(), 1000);
   }
 
   #renderTasks() {

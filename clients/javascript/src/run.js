@@ -15,7 +15,8 @@
  * @property {number} seq of the message after it
  *
  * @typedef {object} FollowOptions
- * @property {(run: Run) => void} [onChange] called after every change
+ * @property {(run: Run) => void} [onChange] called after changes, once for all of a tenth of a second;
+ *   not after `signal` has stopped
  */
 
 import { isEnd, subscribe } from "./progress.js";
@@ -24,6 +25,9 @@ import { isEnd, subscribe } from "./progress.js";
 export const MOST_MESSAGES = 10_000;
 /** Time over which the pace is taken. */
 const PACE_SECONDS = 60;
+
+/** Time for which changes are collected. */
+const CHANGE_MILLISECONDS = 100;
 
 /** How far a task is, or the run itself. */
 export class Bar {
@@ -227,32 +231,40 @@ export class Run extends Bar {
  * @throws {TypeError|SyntaxError} as `subscribe`
  */
 export function follow({ onChange, ...options }, run = new Run()) {
-  const { after, onEvent, onSnapshot, onState, onError } = options;
+  const { after, onEvent, onSnapshot, onState, onError, signal } = options;
   run.seq ||= after ?? 0; // what the page has already is no gap
+  /** @type {ReturnType<typeof setTimeout>|undefined} */
+  let telling;
+  const changed = () => {
+    telling ??= setTimeout(() => {
+      telling = undefined;
+      if (!signal?.aborted) onChange?.(run);
+    }, CHANGE_MILLISECONDS);
+  };
   subscribe({
     after: null,
     ...options,
     onEvent: (event) => {
       run.receive(event);
       onEvent?.(event);
-      onChange?.(run);
+      changed();
     },
     onSnapshot: (snapshot) => {
       run.restore(snapshot);
       onSnapshot?.(snapshot);
-      onChange?.(run);
+      changed();
     },
     onState: (state) => {
       run.connection = state;
       if (state !== "refused" && state !== "disconnected") run.error = undefined;
       onState?.(state);
-      onChange?.(run);
+      changed();
     },
     onError: (error) => {
       run.error = error;
       if (onError) onError(error);
       else console.error(error);
-      onChange?.(run);
+      changed();
     },
   });
   return run;

@@ -8,19 +8,10 @@ export function useRun({ url, channel, replay }) {
   const [shown, setShown] = useState(() => ({ run: new Run() }));
   useEffect(() => {
     const stop = new AbortController();
-    let frame = 0;
-    const onChange = (run) => {
-      frame ||= requestAnimationFrame(() => {
-        frame = 0;
-        setShown({ run });
-      });
-    };
+    const onChange = (run) => setShown({ run });
     const onError = (error) => console.warn(error.message);
     follow({ url, channel, replay, signal: stop.signal, onChange, onError });
-    return () => {
-      stop.abort();
-      cancelAnimationFrame(frame);
-    };
+    return () => stop.abort();
   }, [url, channel, replay]);
   return shown.run;
 }

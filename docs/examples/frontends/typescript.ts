@@ -24,17 +24,10 @@ function draw(run: Run): void {
   }
 }
 
-let frame = 0;
 const options: Options = {
   url,
   channel,
   replay,
   onError: ({ message, status }) => console.warn(message, status ?? ""),
 };
-const onChange = (run: Run): void => {
-  frame ||= requestAnimationFrame(() => {
-    frame = 0;
-    draw(run);
-  });
-};
-follow({ ...options, onChange });
+follow({ ...options, onChange: draw });

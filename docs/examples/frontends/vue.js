@@ -4,20 +4,11 @@ import { follow } from "webdis-progress";
 /** Follow a run for as long as the component is on the page. */
 export function useRun({ url, channel, replay }) {
   const stop = new AbortController();
-  let frame = 0;
-  const onChange = () => {
-    frame ||= requestAnimationFrame(() => {
-      frame = 0;
-      triggerRef(run);
-    });
-  };
+  const onChange = () => triggerRef(run);
   const onError = (error) => console.warn(error.message);
   // Shallow: the run has private fields, which Vue's proxies cannot reach.
   const run = shallowRef(follow({ url, channel, replay, signal: stop.signal, onChange, onError }));
-  onUnmounted(() => {
-    stop.abort();
-    cancelAnimationFrame(frame);
-  });
+  onUnmounted(() => stop.abort());
   return run;
 }
 
