@@ -41,7 +41,7 @@ def create_app(overrides: Mapping[str, object] | None = None) -> Flask:
     config.load_secret_key(app.config)
     if app.config["BEHIND_PROXY"]:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_host=1, x_prefix=1)  # type: ignore[method-assign]  # as Flask documents
-    metrics.init()
+    metrics.init_app(app)
     CSRFProtect(app)
     connections.init_app(app)
     security.init_app(app)

@@ -12,6 +12,7 @@ import functools
 import os
 import threading
 import time
+from bisect import bisect_left
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ from webdis_progress import EndedError, Observer, set_observer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from flask import Flask
     from prometheus_client.core import Metric
     from rq.job import Job
 
@@ -43,6 +45,7 @@ FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 PUBLISH_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
 JOB_BUCKETS = (0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 JOB_ENDS = ("done", "failed", "cancelled", "lost")
+FLUSH_SECONDS = 1.0
 # Name of the thread that publishes what is counted: that itself is no message of the demo's.
 UNCOUNTED = "status"
 # Of jobs, as `jobs.tasks` has them.
@@ -96,20 +99,63 @@ def write_as(name: str) -> None:
     """
     global _writer  # noqa: PLW0603  # of the process, as its id is
     _writer = name
+    _publishing.forget()
 
 
 class _Publishing(Observer):
+    """Counts messages for itself, and hands that on now and then: it is cheap that way."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin at 0: after a fork the numbers are the parent's."""
+        self._messages = 0
+        self._seconds = 0.0
+        self._buckets = [0] * (len(PUBLISH_BUCKETS) + 1)
+        self._flush_at = 0.0
+
     def published(self, messages: int, seconds: float) -> None:
         if threading.current_thread().name == UNCOUNTED:
             return
-        counts().messages.inc(messages)
-        counts().publish_seconds.observe(seconds)
+        with self._lock:
+            self._messages += messages
+            self._seconds += seconds
+            self._buckets[bisect_left(PUBLISH_BUCKETS, seconds)] += 1
+            if time.monotonic() >= self._flush_at:
+                self._flush()
 
     def retried(self, messages: int) -> None:  # noqa: ARG002  # the call is what is counted
         counts().retries.inc()
 
     def dropped(self, messages: int) -> None:
         counts().dropped.inc(messages)
+
+    def flush(self) -> None:
+        """Hand on what has been counted."""
+        with self._lock:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._messages:
+            counts().messages.inc(self._messages)
+            histogram = counts().publish_seconds
+            # As its `observe` does, which takes one at a time.
+            histogram._sum.inc(self._seconds)  # noqa: SLF001
+            for bucket, number in zip(histogram._buckets, self._buckets, strict=True):  # noqa: SLF001
+                if number:
+                    bucket.inc(number)
+        self.forget()
+        self._flush_at = time.monotonic() + FLUSH_SECONDS
+
+
+_publishing = _Publishing()
+
+
+def flush() -> None:
+    """Hand on what this process has counted: at the end of a request, and of a job."""
+    _publishing.flush()
 
 
 def replayed(messages: int) -> None:
@@ -118,10 +164,11 @@ def replayed(messages: int) -> None:
     counts().replayed.inc(messages)
 
 
-def init() -> None:
+def init_app(app: Flask) -> None:
     """Have what this process publishes counted."""
     counts()
-    set_observer(_Publishing())
+    app.teardown_request(lambda _error: flush())
+    set_observer(_publishing)
 
 
 @contextlib.contextmanager
@@ -145,6 +192,7 @@ def of_job(job: Job, progress: Progress) -> Iterator[None]:
         raise
     finally:
         counts().job_seconds.labels(kind).observe(time.monotonic() - started_at)
+        flush()
         if progress.ended and not progress.unsent and not others_have_ended_it:
             job_ended(kind, progress.ended)
 
@@ -152,6 +200,7 @@ def of_job(job: Job, progress: Progress) -> Iterator[None]:
 def job_ended(kind: str, end: str) -> None:
     """Count a job that has come to its end, one of `JOB_ENDS`."""
     counts().jobs.labels(kind, end).inc()
+    flush()
 
 
 def published() -> float:
