@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import ceiling, publisher, workloads
+from bench import ceiling, workloads
 from bench.processes import CLIENT_CORE, stop_all
 from bench.report import in_terminal, render
 from bench.systems import PEERS, ROOT, SYSTEMS, Lab, System
@@ -104,22 +103,6 @@ def with_system(lab: Lab, system: System, work: Callable[[Running, Fleet], Any])
         stop_all()
 
 
-def publishing(running: Running, _: Fleet) -> dict[str, dict[str, float]]:
-    """Return the microseconds of each way to publish, and the ratios to a bare PUBLISH."""
-    assert running.publisher is not None  # noqa: S101  # raw Redis has it
-    with running.publisher() as connection:
-        costs = publisher.measure(connection)
-    return {
-        name: {
-            "us": statistics.median(cost.seconds for cost in values) * 1e6,
-            "ratio": publisher.ratios(costs, name).seconds,
-            "cpu_us": statistics.median(cost.cpu for cost in values) * 1e6,
-            "cpu_ratio": publisher.ratios(costs, name).cpu,
-        }
-        for name, values in costs.items()
-    }
-
-
 def main() -> int:
     """Run; return the exit code."""
     quick = bool(os.environ.get("QUICK"))
@@ -174,7 +157,6 @@ def main() -> int:
                 done["errors"] += found.pop("errors", [])
                 done |= found
             results["systems"][one.name]["repeats"].append(done)
-    results["publisher"] = with_system(lab, SYSTEMS[0], publishing)
     results["seconds"] = round(time.monotonic() - start)
     # A look, or a part, is no measurement: the documents stay as they are.
     partial = quick or bool(only)

@@ -93,7 +93,6 @@ class Running:
         front: What browsers are connected to.
         fleet: Makes a client for it.
         hand_over: Sends a line to the publishing process, where that is not the client.
-        publisher: Connects to its Redis as the kit's publisher.
         state_only: Only the latest message can be had, not each.
     """
 
@@ -101,7 +100,6 @@ class Running:
     front: Program | None
     fleet: Callable[[], Fleet]
     hand_over: Callable[[dict[str, Any]], None] | None = None
-    publisher: Callable[[], redis.Redis] | None = None
     state_only: bool = False
 
 
@@ -225,9 +223,6 @@ def raw_redis(lab: Lab) -> Running:
         [server],
         None,
         lambda: Fleet(("127.0.0.1", port), protocol, publisher),
-        publisher=lambda: redis.Redis(
-            port=port, username="publisher", password=lab.passwords["publisher"]
-        ),
     )
 
 
