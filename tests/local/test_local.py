@@ -97,6 +97,7 @@ def test_it_says_where_it_is_and_what_it_lacks(guest, checkout, demo):
     for arguments, sentence in (
         (["ssh"], "nothing to log in to"),
         (["up", "TLS=1"], "TLS=1 is not for PROVIDER=local"),
+        (["up", "METRICS=1"], "METRICS=1 is not for PROVIDER=local"),
         (["up", "PROVIDER=container"], "`make destroy` it before"),
     ):
         answer = guest.run(checkout, "make", "--no-print-directory", *arguments)

@@ -46,7 +46,12 @@ def run_kit(checkout):
 
 @pytest.mark.parametrize(
     ("variable", "valid"),
-    [("PROVIDER", "virtualbox, libvirt, container"), ("SUITE", "trixie"), ("SOURCES", "upstream")],
+    [
+        ("PROVIDER", "virtualbox, libvirt, container"),
+        ("SUITE", "trixie"),
+        ("SOURCES", "upstream"),
+        ("METRICS", "0, 1, full"),
+    ],
 )
 def test_unknown_choice_names_the_valid_ones(run_kit, variable, valid):
     answer = run_kit("up", **{variable: "nonsense"})

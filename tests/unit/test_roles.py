@@ -194,6 +194,16 @@ MISTAKES = {
         WEBDIS | {"webdis_listen_address": "lan"},
         "webdis_listen_address is 'lan'; allowed is an IPv4 address",
     ),
+    "metrics_listen_address": (
+        "metrics",
+        {"metrics_listen_address": "everywhere"},
+        "metrics_listen_address is 'everywhere'; allowed is an IPv4 address",
+    ),
+    "metrics_prometheus_size": (
+        "metrics",
+        {"metrics_prometheus_size": "1 GiB"},
+        "metrics_prometheus_size is '1 GiB'; allowed is a number with MB, GB or TB",
+    ),
     "webdis_threads": (
         "webdis",
         WEBDIS | {"webdis_threads": -1},
