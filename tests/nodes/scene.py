@@ -92,10 +92,13 @@ class Scene:
 
     @property
     def primary(self) -> Node:
-        """The node that Sentinel names."""
-        with verify.primary(self.instance) as client:
-            host = client.connection_pool.connection_kwargs["host"]
-        return next(node for node in self.nodes if node["address"] == host)
+        """The node that the Sentinels name; one that is cut off names the old one."""
+        states = []
+        for client in verify.sentinel(self.instance).sentinels:
+            with contextlib.suppress(*verify.FAILURES):
+                states.append(client.sentinel_masters()[self.instance["master_name"]])
+        newest = max(states, key=lambda state: state["config-epoch"])
+        return next(node for node in self.nodes if node["address"] == newest["ip"])
 
     def others(self, *but: Node) -> list[Node]:
         """Return the nodes without some."""
@@ -116,13 +119,11 @@ class Scene:
 
     def wait_for_primary(self, *but: Node) -> None:
         """Wait until another node than these is the primary."""
-
-        def moved() -> bool:
-            with contextlib.suppress(*verify.FAILURES):
-                return self.primary not in but
-            return False
-
-        eventually(moved, "no other node became the primary", DEADLINE_SECONDS)
+        eventually(
+            lambda: self.primary not in but,
+            "no other node became the primary",
+            DEADLINE_SECONDS,
+        )
 
     def _wait_until_shown(self, number: int) -> None:
         self.page.wait_for_function(

@@ -25,6 +25,7 @@ import redis.asyncio.sentinel
 import redis.sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AuthenticationError,
     ConnectionError,  # noqa: A004  # the name that redis-py gives it
     MasterDownError,
     ResponseError,
@@ -146,11 +147,14 @@ class Sentinel(redis.sentinel.Sentinel):
         Raises:
             redis.sentinel.MasterNotFoundError: It is gone, and no other is chosen yet; or no
                 Sentinel answers.
+            redis.AuthenticationError: A Sentinel refuses the password.
         """
         states: list[State] = []
         for sentinel in list(self.sentinels):
             try:
                 answer = sentinel.sentinel_masters()  # type: ignore[no-untyped-call]
+            except AuthenticationError:
+                raise
             except (ConnectionError, TimeoutError):
                 _ask_last(self.sentinels, sentinel)
                 continue
@@ -241,11 +245,14 @@ class AsyncSentinel(redis.asyncio.sentinel.Sentinel):
         Raises:
             redis.asyncio.sentinel.MasterNotFoundError: It is gone, and no other is chosen yet; or
                 no Sentinel answers.
+            redis.AuthenticationError: A Sentinel refuses the password.
         """
         states: list[State] = []
         for sentinel in list(self.sentinels):
             try:
                 answer = await sentinel.sentinel_masters()  # type: ignore[no-untyped-call]
+            except AuthenticationError:
+                raise
             except (ConnectionError, TimeoutError):
                 _ask_last(self.sentinels, sentinel)
                 continue
