@@ -141,6 +141,8 @@ def main() -> int:
                     **workloads.storm_and_broadcast(running, fleet, size),
                     "reconnect": workloads.reconnect(running, fleet, size, front_dies=True),
                     "cut": workloads.reconnect(running, fleet, size, front_dies=False),
+                    "reload": workloads.reload(running, fleet, size),
+                    "late": workloads.late_page(running, fleet, size),
                 }
 
             def highest(running: Running, fleet: Fleet) -> dict[str, Any]:

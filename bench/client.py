@@ -78,7 +78,8 @@ class Protocol:
         poll_seconds: From an answer to the next request, where the client asks.
         resume: Makes the steps of a reconnect from the answer to the handshake and the last
             text received.
-        replay: Makes the request for everything after a count of messages.
+        replay: The request for everything after a number.
+        join: The request of one that has nothing yet.
     """
 
     steps: tuple[tuple[bytes, bytes], ...]
@@ -87,6 +88,7 @@ class Protocol:
     poll_seconds: float = 0.0
     resume: Callable[[bytes, bytes], tuple[tuple[bytes, bytes], ...]] | None = None
     replay: bytes = b""
+    join: bytes = b""
 
 
 class Subscriber:
@@ -398,6 +400,17 @@ class Fleet:
             if one.sock is not None:
                 self._lost(one)
 
+    def reload(self) -> None:
+        """Load all pages anew at once: they know nothing, and connect without a pause."""
+        for one in self.subscribers:
+            if one.sock is not None:
+                self._by_fd.pop(one.sock.fileno(), None)
+                self._epoll.unregister(one.sock)
+                one.sock.close()
+            one.ready_at, one.latest, one.waiting = 0.0, -1, None
+            one.greeting = one.text = b""
+            self._open(one)
+
     # -- receiving --------------------------------------------------------------
 
     def _readable(self, one: Subscriber, _mask: int) -> None:
@@ -496,12 +509,14 @@ class Fleet:
         one.waiting = []
         one.ready_at = 0.0
         after = 0
+        request = self.protocol.join
         if one.latest >= 0:
+            request = self.protocol.replay
             assert self.publisher is not None  # noqa: S101  # where there is replay
             share = self.publisher.messages
             frame, place = divmod(one.latest - self.first_number, share)
             after = self.publisher.first_seq + frame // self.channels * share + place
-        request = self.protocol.replay.replace(CHANNEL, channel_name(one.channel))
+        request = request.replace(CHANNEL, channel_name(one.channel))
         request = request.replace(b"AFTER", b"%d" % after)
         assert self.replay_address is not None  # noqa: S101  # replay and its address go together
         sock = socket.socket()
@@ -525,7 +540,8 @@ class Fleet:
             now = time.perf_counter()
             if one.sock is None or one.waiting is None:
                 return  # lost again meanwhile
-            self._deliver(one, now, _MARKERS.findall(answer))
+            # The state has the last message once more.
+            self._deliver(one, now, list(dict.fromkeys(_MARKERS.findall(answer))))
             for _, found in one.waiting:
                 self._deliver(one, now, found)
             one.waiting = None

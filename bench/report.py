@@ -275,13 +275,17 @@ def _summary(systems: dict[str, Figures]) -> str:
 
 def in_terminal(results: dict[str, Any]) -> str:
     """Return one run's own figures as a table of text, and the machine that they are of."""
-    rows = [
-        ("", "p50", "p99", "CPU", "held", "memory", "all in", "lost"),
-        ("", "ms", "ms", "us/message", "messages/s", "KiB/page", "s", "front killed"),
+    rows: list[tuple[str, ...]] = [
+        ("", "p50", "p99", "CPU", "held", "memory", "all in", "lost:", "lost:"),
+        ("", "ms", "ms", "us/message", "messages/s", "KiB/page", "s", "front killed", "cut off"),
     ]
     for one in (Figures(entry) for entry in results["systems"].values()):
         p50, p99 = (one.median("steady", "latency_us", name) for name in ("p50", "p99"))
-        planned = one.total("reconnect", "planned")
+        lost = [
+            f"{one.total(work, 'lost')} of {planned:,}" if planned else "–"
+            for work in ("reconnect", "cut")
+            for planned in [one.total(work, "planned")]
+        ]
         rows.append(
             (
                 one.title,
@@ -291,7 +295,7 @@ def in_terminal(results: dict[str, Any]) -> str:
                 _number(one.highest, 0),
                 _number(one.kib()),
                 _number(one.median("storm", "seconds"), 2),
-                f"{one.total('reconnect', 'lost')} of {planned:,}" if planned else "–",
+                *lost,
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

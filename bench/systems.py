@@ -94,6 +94,8 @@ class Running:
         fleet: Makes a client for it.
         hand_over: Sends a line to the publishing process, where that is not the client.
         state_only: Only the latest message can be had, not each.
+        long_run: Writes one to a channel, of so many messages and tasks, where pages that join
+            late are told the state of all.
     """
 
     programs: list[Program]
@@ -101,6 +103,7 @@ class Running:
     fleet: Callable[[], Fleet]
     hand_over: Callable[[dict[str, Any]], None] | None = None
     state_only: bool = False
+    long_run: Callable[[str, int, int], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -330,7 +333,8 @@ def _kit(lab: Lab, *, replay: bool, tls: bool = False, messages: int = 1) -> Run
             first_seq=2,
         )
         request = b"GET /replay/" + CHANNEL + b"?after=AFTER HTTP/1.0\r\nHost: localhost\r\n\r\n"
-        protocol = Protocol(steps, replay=request)
+        join = b"GET /join/" + CHANNEL + b" HTTP/1.0\r\nHost: localhost\r\n\r\n"
+        protocol = Protocol(steps, replay=request, join=join)
     context = None
     if tls:
         edge, port = _edge(lab, port)
@@ -344,7 +348,20 @@ def _kit(lab: Lab, *, replay: bool, tls: bool = False, messages: int = 1) -> Run
         lambda: Fleet(
             ("127.0.0.1", port), protocol, publisher, tls=context, replay_address=address
         ),
+        long_run=functools.partial(_write_long_run, redis_port, lab.passwords["publisher"])
+        if replay
+        else None,
     )
+
+
+def _write_long_run(port: int, password: str, channel: str, messages: int, tasks: int) -> None:
+    """Publish a run that has talked for long, and goes on."""
+    with redis.Redis(port=port, username="publisher", password=password) as connection:
+        progress = Progress(connection, channel)
+        bars = [progress.task(f"device-{number}", total=messages) for number in range(tasks)]
+        with progress.batch():
+            for number in range(messages):
+                bars[number % tasks].advance(1, "Reading the configuration of this device")
 
 
 def kit(lab: Lab) -> Running:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import statistics
 import threading
 import time
@@ -9,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hdrh.histogram import HdrHistogram
+
+from bench.client import CHANNEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +28,7 @@ _SETTLE_SECONDS = 0.3
 _STATE_SECONDS = 1.5  # a page that polls each second sees the last message by then
 _WARM_SECONDS = 0.3
 _WHOLE_SECONDS = 15.0
+_JOINS = 9
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,9 @@ class Size:
         halvings: How often the step at which (c) failed is narrowed down.
         step_seconds: How long each rate of (c) is held.
         reconnect_seconds: How long (f) publishes.
+        tabs: That (h) loads anew.
+        late_messages: Behind the page of (g).
+        late_tasks: Whose messages these are.
     """
 
     repeats: int = 5
@@ -61,6 +69,9 @@ class Size:
     halvings: int = 2
     step_seconds: float = 1.0
     reconnect_seconds: float = 3.0
+    tabs: int = 20
+    late_messages: int = 100_000
+    late_tasks: int = 50
 
 
 FULL = Size()
@@ -74,6 +85,7 @@ QUICK = Size(
     step=4.0,
     step_seconds=0.5,
     drain=1.0,
+    late_messages=10_000,
 )
 
 
@@ -261,6 +273,68 @@ def reconnect(running: Running, fleet: Fleet, size: Size, *, front_dies: bool) -
     )
     fleet.disconnect()
     return result
+
+
+def reload(running: Running, fleet: Fleet, size: Size) -> dict[str, Any]:
+    """(h) All tabs of one run are loaded anew at once while it talks.
+
+    A tab sees the run from some message on; of those that follow, none may be missing.
+    """
+    fleet.connect(size.tabs, 1, at_once=False, timeout=20)
+    reloaded_at = 0.0
+
+    def load_anew() -> None:
+        nonlocal reloaded_at
+        reloaded_at = time.perf_counter()
+        fleet.reload()
+        fleet.watch(reloaded_at)
+
+    before = _used(running)
+    numbers, _ = _publish(
+        running, fleet, size.rate, size.seconds, size.drain, everyone=True, at=load_anew
+    )
+    whole = fleet.wait(lambda: all(one.ready_at for one in fleet.subscribers), _WHOLE_SECONDS)
+    fleet.wait(lambda: False, _STATE_SECONDS if running.state_only else _SETTLE_SECONDS)
+    cpu = sum(_used(running).values()) - sum(before.values())
+    seen: dict[int, set[int]] = {one.index: set() for one in fleet.subscribers}
+    for now, subscriber, markers in fleet.arrivals:
+        if now > reloaded_at:
+            seen[subscriber].update(int(marker[5:]) for marker in markers)
+    lost = sum(numbers.stop - min(one, default=numbers.start) - len(one) for one in seen.values())
+    result = {
+        "whole_seconds": max(one.ready_at for one in fleet.subscribers) - reloaded_at
+        if whole
+        else None,
+        "lost": 0 if running.state_only else lost,
+        "planned": len(numbers) * len(seen),
+        "cpu_seconds": cpu,
+    }
+    fleet.disconnect()
+    return result
+
+
+def late_page(running: Running, fleet: Fleet, size: Size) -> dict[str, Any]:
+    """(g) A page joins a run that has talked for long."""
+    if running.long_run is None or fleet.replay_address is None:
+        return {}
+    channel = "progress:99999"
+    running.long_run(channel, size.late_messages, size.late_tasks)
+    request = fleet.protocol.join.replace(CHANNEL, channel.encode())
+    seconds, answer = [], b""
+    for _ in range(_JOINS):
+        start = time.perf_counter()
+        with socket.create_connection(fleet.replay_address) as page, page.makefile("rb") as stream:
+            page.sendall(request)
+            answer = stream.read()
+        seconds.append(time.perf_counter() - start)
+    state = json.loads(answer.split(b"\r\n\r\n", 1)[1])
+    return {
+        "seconds": statistics.median(seconds),
+        "bytes": len(answer),
+        "requests": 1,
+        "tasks": len(state["state"]["tasks"]),
+        "messages": state["seq"],
+    }
 
 
 def highest_rate(running: Running, fleet: Fleet, size: Size, limit: float) -> dict[str, Any]:
