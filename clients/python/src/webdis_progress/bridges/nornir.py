@@ -42,9 +42,10 @@ class ProgressProcessor:
 
     def task_completed(self, task: Task, result: AggregatedResult) -> None:  # noqa: ARG002  # Nornir's
         """End the bars of hosts that were not run: they had failed before."""
-        for name, bar in self._bars.items():
-            if name not in result and not bar.ended:
-                bar.skipped("Failed before")
+        with self._progress.batch():
+            for name, bar in self._bars.items():
+                if name not in result and not bar.ended:
+                    bar.skipped("Failed before")
 
     def task_instance_started(self, task: Task, host: Host) -> None:
         """Begin a host's bar."""
