@@ -157,6 +157,14 @@ LANES = [
         ],
     ),
     Lane(
+        "metrics",
+        instance="metrics",
+        up=True,
+        # Alerts do not wait for as long as for people.
+        environment={"TLS": "1", "METRICS": "full", "KIT_METRICS_SECONDS": "2"},
+        layers=[Layer("metrics", pytest("tests/metrics"))],
+    ),
+    Lane(
         "nodes",
         instance="nodes",
         up=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import urllib.request
 
 import pytest
@@ -97,6 +98,15 @@ def test_a_password_is_sent_to_no_other_redis(server, instance):
     assert password not in seen
 
 
+def test_the_edge_and_its_certificate_are_measured(instance):
+    if not instance["tls"]:
+        assert number(instance, "edge_certificate_not_after_seconds") is None
+        return
+    assert number(instance, "nginx_up", 9113) == 1
+    left = number(instance, "edge_certificate_not_after_seconds") - time.time()
+    assert 14 < left / 86_400 < 400
+
+
 def test_one_that_dies_takes_nothing_with_it(server, units):
     before = server.check_output("systemctl show -P MainPID redis webdis")
     for unit in units:
@@ -111,7 +121,8 @@ def test_their_ports_are_closed_to_all_but_the_listed_subnets(server, instance):
     listening = {9100, 9121, 9090} | ({9113} if instance["tls"] else set())
     assert listening <= ruled
     for port in listening:
-        assert server.check_output(f"ss -Hltn 'sport = :{port}'"), port
+        command = f"ss -Hltn 'sport = :{port}'"
+        eventually(lambda command=command: server.check_output(command), f"nobody on {port}")
 
 
 def test_all_exporters_together_take_little_memory(server, units):

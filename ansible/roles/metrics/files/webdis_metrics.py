@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import collections
 import itertools
-import socket
-import ssl
+import os
 import sys
 import time
 from pathlib import Path
@@ -83,8 +82,12 @@ def certificate_ends(port: int) -> float:
     """Return when the certificate ends that a port of this machine shows, in seconds of the epoch.
 
     Raises:
-        OSError: Nobody answers, or it has ended already.
+        OSError: Nobody answers.
+        ssl.SSLCertVerificationError: It has ended already.
     """
+    import socket  # noqa: PLC0415  # only the child needs them, and they take 10 MiB
+    import ssl  # noqa: PLC0415
+
     shown = ssl.get_server_certificate(("127.0.0.1", port), timeout=5)
     # Python shows what is in a certificate only if it believes it: it is told to, this once.
     believing = ssl.create_default_context(cadata=shown)
@@ -101,10 +104,20 @@ def text_of_edge(port: int) -> str:
     """Return the numbers of the edge in Prometheus's text format; nothing if it does not answer."""
     try:
         return f"edge_certificate_not_after_seconds {certificate_ends(port):.0f}\n"
-    except ssl.SSLCertVerificationError:
-        return "edge_certificate_not_after_seconds 0\n"
-    except OSError:
-        return ""
+    except OSError as error:
+        ended = type(error).__name__ == "SSLCertVerificationError"
+        return "edge_certificate_not_after_seconds 0\n" if ended else ""
+
+
+def write_of_edge(file: Path, port: int) -> None:
+    """Write the numbers of the edge, in a process whose memory is given back."""
+    if child := os.fork():
+        os.waitpid(child, 0)
+        return
+    try:
+        write(file, text_of_edge(port))
+    finally:
+        os._exit(0)
 
 
 def main() -> None:
@@ -114,7 +127,7 @@ def main() -> None:
     for turn in itertools.count():
         write(folder / "webdis.prom", text(port, max_subscribers))
         if edge_port and turn % EDGE_TURNS == 0:
-            write(folder / "edge.prom", text_of_edge(edge_port))
+            write_of_edge(folder / "edge.prom", edge_port)
         time.sleep(SECONDS)
 
 
