@@ -306,9 +306,21 @@ def in_terminal(results: dict[str, Any]) -> str:
         ).rstrip()
         for row in rows
     ]
+    env, size = results["environment"], results["size"]
     for one in (Figures(entry) for entry in results["systems"].values()):
         lines += [f"{one.title} failed: {error}" for error in one.errors]
-    env, size = results["environment"], results["size"]
+        if (seconds := one.median("late", "seconds")) is not None:
+            kib = (one.median("late", "bytes") or 0) / 1024
+            lines.append(
+                f"{one.title}: a page joins after {size['late_messages']:,} messages of "
+                f"{size['late_tasks']} tasks by 1 request, {kib:.0f} KiB, {seconds * 1e3:.0f} ms"
+            )
+        if planned := one.total("reload", "planned"):
+            lines.append(
+                f"{one.title}: {size['tabs']} tabs loaded anew are there after "
+                f"{one.spread('reload', 'whole_seconds')} s, "
+                f"{one.total('reload', 'lost')} of {planned:,} missing"
+            )
     versions = ", ".join(f"{name} {version}" for name, version in env["versions"].items())
     repeats = f"{size['repeats']} repeats, medians" if size["repeats"] > 1 else "1 repeat"
     lines += [
@@ -336,6 +348,7 @@ def render() -> str:
         name: json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
         for name, file in ((name, RESULTS / f"{name}.json") for name in ("up", "publisher"))
     }
+    short = RESULTS / "short.json"
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         undefined=jinja2.StrictUndefined,
@@ -361,6 +374,7 @@ def render() -> str:
         number=_number,
         ratio=_ratio,
         **others,
+        short=in_terminal(json.loads(short.read_text(encoding="utf-8"))) if short.exists() else "",
     )
     DOCUMENT.write_text(text, encoding="utf-8")
     fill(README, BEGIN, END, _summary(systems))
