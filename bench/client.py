@@ -138,6 +138,7 @@ class Publisher:
         frame: Makes what publishes messages to a channel, given its name and their markers.
         refused: What in an answer says that it was refused.
         connections: Over how many it is spread.
+        begin: Does once what a channel needs before its first message.
         answered: What each answer has once; where it is given, what was not answered before a
             connection was lost is sent again.
         messages: In each frame.
@@ -149,6 +150,7 @@ class Publisher:
     frame: Callable[[bytes, list[bytes]], bytes]
     refused: bytes
     connections: int = 1
+    begin: Callable[[bytes], None] | None = None
     answered: bytes = b""
     messages: int = 1
     first_seq: int = 1
@@ -615,6 +617,12 @@ class Fleet:
                 frame = self.publisher.frame(channel_name(number), markers)
                 frames[i // share % len(frames)].append(frame)
         return [outlet.load(own) for outlet, own in zip(self._outlets, frames, strict=True)]
+
+    def begin(self) -> None:
+        """Do now what the channels need before their first messages: it is not to be measured."""
+        if self.publisher is not None and self.publisher.begin is not None:
+            for number in range(self.first_channel, self.first_channel + self.channels):
+                self.publisher.begin(channel_name(number))
 
     # -- the loop -----------------------------------------------------------------------
 

@@ -348,7 +348,6 @@ def render() -> str:
         name: json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
         for name, file in ((name, RESULTS / f"{name}.json") for name in ("up", "publisher"))
     }
-    short = RESULTS / "short.json"
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         undefined=jinja2.StrictUndefined,

@@ -194,17 +194,24 @@ class _Progresses:
 
     def __init__(self, port: int, password: str) -> None:
         self._redis = redis.Redis(port=port, username="publisher", password=password)
+        self._wire: Wire | None = None  # one for all: logging in would cost more than a message
         self._made: dict[bytes, tuple[Progress, _Recorder]] = {}
 
-    def __call__(self, channel: bytes, markers: list[bytes]) -> bytes:
-        """Return what one call sends."""
+    def begin(self, channel: bytes) -> None:
+        """Publish the channel's first message, in earnest."""
         if channel not in self._made:
             progress = Progress(self._redis, channel.decode(), total=10)
+            wire = self._wire = self._wire or progress._wire  # noqa: SLF001  # our own
+            wire._commands = progress._commands  # noqa: SLF001
+            progress._wire = wire  # noqa: SLF001
             progress.started()
-            progress._wire.drop()  # noqa: SLF001  # our own
             recorder = _Recorder(progress._commands)  # noqa: SLF001
             progress._wire = cast("Wire", recorder)  # noqa: SLF001
             self._made[channel] = progress, recorder
+
+    def __call__(self, channel: bytes, markers: list[bytes]) -> bytes:
+        """Return what one call sends."""
+        self.begin(channel)
         progress, recorder = self._made[channel]
         with progress.batch() if len(markers) > 1 else nullcontext():
             for marker in markers:
@@ -324,10 +331,12 @@ def _kit(lab: Lab, *, replay: bool, tls: bool = False, messages: int = 1) -> Run
                 environment={"REDIS_URL": f"redis://publisher:{password}@127.0.0.1:{redis_port}"},
             )
         )
+        runs = _Progresses(redis_port, password)
         publisher = Publisher(
             ("127.0.0.1", redis_port),
             greeting,
-            _Progresses(redis_port, password),
+            runs,
+            begin=runs.begin,
             refused=b"-",
             messages=messages,
             first_seq=2,

@@ -193,6 +193,7 @@ def _measured(  # noqa: PLR0913  # what one measured period is made of
     everyone: bool = False,
 ) -> dict[str, Any]:
     """Warm up, then publish and measure; CPU is that of all the system's processes."""
+    fleet.begin()
     _publish(running, fleet, rate, _WARM_SECONDS, drain, everyone=everyone)
     fleet.arrivals.clear()
     before = _used(running)
