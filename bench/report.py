@@ -373,7 +373,6 @@ def render() -> str:
         number=_number,
         ratio=_ratio,
         **others,
-        short=in_terminal(json.loads(short.read_text(encoding="utf-8"))) if short.exists() else "",
     )
     DOCUMENT.write_text(text, encoding="utf-8")
     fill(README, BEGIN, END, _summary(systems))
