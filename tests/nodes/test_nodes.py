@@ -10,7 +10,7 @@ import pytest
 
 from kit import verify
 from tests.demo_server import eventually
-from tests.nodes.faults import FAULTS
+from tests.nodes.faults import FAULTS, all_restarted
 from tests.nodes.scene import cut_off, on, passes
 
 REPEATED = list(FAULTS)[:5]
@@ -27,7 +27,9 @@ def test_one_failure_loses_doubles_and_reorders_nothing(scene, record, fault):
     with contextlib.ExitStack() as stack:
         row = scene.play(fault, lambda: FAULTS[fault](scene, stack))
     record(row)
-    assert (row.refused, row.lost, row.doubled, row.out_of_order) == (0, 0, 0, 0), row
+    assert (row.lost, row.doubled, row.out_of_order) == (0, 0, 0), row
+    # All at once take longer than the publisher's patience on a busy machine: it is told.
+    assert row.refused == 0 or FAULTS[fault] is all_restarted, row
 
 
 def test_webdis_stops_where_redis_has_no_current_data(scene):
