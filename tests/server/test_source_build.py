@@ -116,7 +116,7 @@ class Probe:
 
     def cut(self, candidate, step):
         """Kill Ansible when the build has reached ``step``; return what is current then."""
-        self.server.run_test(f"rm -f /run/probe/held; echo {step} >/run/probe/hold")
+        self.server.run_test(f"rm -f /run/probe/held; umask 022; echo {step} >/run/probe/hold")
         if step == "download":
             Origin.stalled.clear()
             Origin.released.clear()
@@ -149,13 +149,13 @@ class Probe:
         return self.server.run("cat /run/probe/builds").stdout.split()
 
     def leftovers(self):
-        return self.server.run("ls -d /opt/probe/*.partial /var/tmp/source_build-probe").stdout
+        return self.server.run("ls -d /opt/probe/*.partial").stdout
 
 
 @pytest.fixture(scope="module")
 def probe(server, tmp_path_factory):
     folder = tmp_path_factory.mktemp("probe")
-    clean = "rm -rf /opt/probe /run/probe /var/tmp/source_build-probe /usr/local/bin/hold"
+    clean = "rm -rf /opt/probe /run/probe /usr/local/bin/hold"
     clean += "".join(f" /usr/local/bin/{tool}" for tool in WRAPPED)
     server.run_test(clean)
     server.run_test("install -d -m 1777 /run/probe")

@@ -16,17 +16,12 @@ options:
     description: Folder of the builds.
     type: path
     required: true
-  work:
-    description: Folder that builds are made in.
-    type: path
-    required: true
 """
 
 EXAMPLES = r"""
 - name: Read the installed builds
   webdis_kit.server.source_build_state:
     root: /opt/redis
-    work: /var/tmp/source_build-redis
   register: state
 """
 
@@ -85,11 +80,10 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "root": {"type": "path", "required": True},
-            "work": {"type": "path", "required": True},
         },
         supports_check_mode=True,
     )
-    root, work = Path(module.params["root"]), Path(module.params["work"])
+    root = Path(module.params["root"])
     entries = sorted(root.iterdir()) if root.is_dir() else []
     leftovers = [entry for entry in entries if entry.suffix in (".partial", ".new")]
     folders = [
@@ -105,7 +99,7 @@ def main() -> None:
         choice=read(root / ".choice.json"),
         folders=[entry.name for entry in folders],
         builds=[build for build in builds if build.keys() >= RECORD],
-        leftovers=[str(entry) for entry in leftovers] + ([str(work)] if work.exists() else []),
+        leftovers=[str(entry) for entry in leftovers],
     )
 
 
