@@ -3,9 +3,10 @@
 #
 # Makes DIRECTORY/kit.box, a libvirt box of a Debian root file system, as open as boxes
 # are: Vagrant's public key for two users, a password that everybody knows, sshd that takes
-# it. Started with its own kernel (no boot loader), by pure emulation.
+# it. Its disk has a boot loader for BIOS and one for UEFI (disk.py); by pure emulation.
 set -eu
 archive=$1 directory=$2 management=$3
+here=$(dirname "$0")
 root=$directory/root
 public_key=$(cat "$(ruby -e 'require "vagrant"; puts Vagrant.source_root.join("keys/vagrant.pub")')")
 
@@ -24,7 +25,6 @@ echo "PasswordAuthentication yes" >"$root/etc/ssh/sshd_config.d/50-cloud-init.co
 ssh-keygen -q -A -f "$root"
 systemd-machine-id-setup --root="$root" >/dev/null
 echo kit >"$root/etc/hostname"
-echo "/dev/vda / ext4 defaults 0 1" >"$root/etc/fstab"
 # Waits for minutes, in vain, for a device that comes late to an emulated machine.
 systemctl --root="$root" mask serial-getty@ttyS0.service 2>/dev/null
 cp -L /etc/resolv.conf "$root/etc/resolv.conf"
@@ -34,24 +34,15 @@ chroot "$root" update-ca-certificates >/dev/null
 # As in real boxes: the first card alone is set up.
 printf '[Match]\nName=eth0\n[Network]\nDHCP=ipv4\n' >"$root/etc/systemd/network/20-eth0.network"
 
-cp "$root"/boot/vmlinuz-* "$directory/vmlinuz"
-cp "$root"/boot/initrd.img-* "$directory/initrd"
-chmod 0644 "$directory/vmlinuz" "$directory/initrd"
-rm -f "$directory/disk.raw"
-truncate -s 6G "$directory/disk.raw"
-mkfs.ext4 -q -F -d "$root" "$directory/disk.raw"
+python3 "$here/disk.py" "$root" "$directory/disk.raw"
 rm -rf "$root"
 mkdir -p "$directory/box"
 qemu-img convert -O qcow2 "$directory/disk.raw" "$directory/box/box.img"
-rm "$directory/disk.raw"
 echo '{"provider": "libvirt", "format": "qcow2", "virtual_size": 6}' >"$directory/box/metadata.json"
 cat >"$directory/box/Vagrantfile" <<RUBY
 Vagrant.configure("2") do |config|
   config.vm.boot_timeout = 1800
   config.vm.provider :libvirt do |libvirt|
-    libvirt.kernel = "$directory/vmlinuz"
-    libvirt.initrd = "$directory/initrd"
-    libvirt.cmd_line = "root=/dev/vda rw console=ttyS0 net.ifnames=0"
     libvirt.cpu_mode = "custom"
     libvirt.cpu_model = "qemu64"
     libvirt.graphics_type = "none"

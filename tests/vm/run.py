@@ -31,16 +31,21 @@ from kit.checkout import CHECKOUT_ID, LOG_DIR, ROOT
 from kit.container import IMAGE_PACKAGES, root_file_system
 from kit.errors import KitError
 from kit.steps import run_logged
-from kit.system import ensure_packages
+from kit.system import ensure_packages, wait_until
 
 PACKAGES = [
     "debian-archive-keyring",
     "dnsmasq-base",
+    "dosfstools",
     "e2fsprogs",
+    "fdisk",
+    "grub-common",
     "iproute2",
     "libvirt-clients",
     "libvirt-daemon-system",
     "mmdebstrap",
+    "mtools",
+    "ovmf",
     "qemu-system-x86",
     "qemu-utils",
     "rsync",
@@ -50,7 +55,12 @@ PACKAGES = [
     "vagrant-libvirt",
 ]
 # To boot by itself, which a container does not.
-KERNEL = ["linux-image-cloud-amd64", "initramfs-tools", "zstd"]
+KERNEL = [
+    *("linux-image-cloud-amd64", "initramfs-tools", "zstd"),
+    *("grub-pc-bin", "grub-efi-amd64-bin"),
+]
+FIRMWARE = {"SeaBIOS": [], "OVMF": ["-bios", "/usr/share/ovmf/OVMF.fd"]}
+BOOT_SECONDS = 900
 NAME = f"kit-vm-{CHECKOUT_ID}"
 # Not below the home folder, which libvirt's qemu may not enter.
 DIRECTORY = Path("/var/lib/webdis-kit-vm-test") / NAME
@@ -130,6 +140,9 @@ def make_box() -> None:
     """Make the box and give it to Vagrant."""
     archive = root_file_system("trixie", [*IMAGE_PACKAGES, *KERNEL])
     run_logged("Box", ["tests/vm/box.sh", archive, str(DIRECTORY), MANAGEMENT], log="vm-box")
+    for firmware, options in FIRMWARE.items():
+        boot(firmware, options)
+    (DIRECTORY / "disk.raw").unlink()
     run_logged(
         "Box to Vagrant",
         [
@@ -146,6 +159,36 @@ def make_box() -> None:
         log="vm-box-add",
         environment={**ENVIRONMENT, "VAGRANT_CWD": str(DIRECTORY)},
     )
+
+
+def boot(firmware: str, options: list[str]) -> None:
+    """Boot the box's disk by a kind of firmware, up to its systemd; change nothing.
+
+    Args:
+        firmware: What a person calls it.
+        options: Of qemu.
+
+    Raises:
+        KitError: It did not come up in time.
+    """
+    console = DIRECTORY / f"console-{firmware}.log"
+    machine = ["-accel", "tcg", "-cpu", "qemu64", "-m", "1024", "-smp", "2", "-net", "none"]
+    disk = ["-drive", f"file={DIRECTORY}/disk.raw,format=raw,if=virtio,snapshot=on"]
+    screen = ["-display", "none", "-monitor", "none", "-serial", f"file:{console}"]
+    console.touch()
+    say(f"{firmware} boots the box's disk, emulated")
+    with subprocess.Popen(
+        ["qemu-system-x86_64", *machine, *disk, *screen, *options], stdin=subprocess.DEVNULL
+    ) as qemu:
+        try:
+            wait_until(
+                lambda: "multi-user.target" in console.read_text(errors="replace"),
+                BOOT_SECONDS,
+                lambda: f"{firmware} did not boot the box: {console.read_text()[-300:]!r}",
+            )
+        finally:
+            qemu.terminate()
+    say(f"ok: {firmware}, GRUB, kernel, multi-user.target")
 
 
 def copy_checkout() -> None:
