@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from kit import doctor
 from kit.checkout import INSTANCE
 from kit.container import Container
+from kit.doctor import checks
 from kit.errors import KitError
 from kit.local.provider import Local
 from kit.vagrant import Vagrant
@@ -64,7 +64,7 @@ def choose() -> MachineProvider | Local:
         print(f"Provider: {existing.name}, which this checkout's machine is from")
         return existing
     if wanted != "auto":
-        if obstacles := doctor.obstacles(wanted, hardware=False):
+        if obstacles := checks.obstacles(wanted, hardware=False):
             raise KitError(
                 f"{wanted} cannot run here: {' '.join(map(str, obstacles))} "
                 f"See docs/troubleshooting.md#no-provider-can-run."
@@ -72,7 +72,7 @@ def choose() -> MachineProvider | Local:
         return usable[wanted]
     passed_over: list[str] = []
     for name, provider in usable.items():
-        obstacles = doctor.obstacles(name, hardware=True)
+        obstacles = checks.obstacles(name, hardware=True)
         if not obstacles:
             why = f" ({'; '.join(passed_over)})" if passed_over else ""
             print(f"Provider: {name}{why}")

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kit import doctor
 from kit.checkout import CACHE_DIR, CHECKOUT_ID, ROOT
+from kit.doctor.checks import how_to_get
 from kit.errors import KitError
 from kit.local import compiler, package
 from kit.local.configuration import LOCAL_DIR, SOURCE_ARCHIVE
@@ -98,12 +98,12 @@ def toolchain(jobs: int) -> Toolchain:
         raise KitError(
             f"This host has no C compiler, and Zig's, from PyPI, does not link below {CACHE_DIR}: "
             f"set XDG_CACHE_HOME to a folder without a space or sign in its path. To have a "
-            f"compiler: {doctor.how_to_get('C compiler')}. "
+            f"compiler: {how_to_get('C compiler')}. "
             f"See docs/troubleshooting.md#no-compiler."
         )
     print(
         "This host has no C and C++ compiler: Zig's is taken, from PyPI (100 MB). "
-        f"To have one: {doctor.how_to_get('C compiler')}",
+        f"To have one: {how_to_get('C compiler')}",
         flush=True,
     )
     installed = subprocess.run([ROOT / "requirements/install.sh", "compiler"], check=False)
@@ -111,7 +111,7 @@ def toolchain(jobs: int) -> Toolchain:
     found = importlib.util.find_spec("ziglang")
     if installed.returncode or found is None or found.origin is None:
         raise KitError(
-            f"There is no C compiler: {doctor.how_to_get('C compiler')}. "
+            f"There is no C compiler: {how_to_get('C compiler')}. "
             "See docs/troubleshooting.md#no-compiler."
         )
     zig = str(Path(found.origin).with_name("zig"))

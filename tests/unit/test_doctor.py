@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from kit import doctor
 from kit.checkout import ROOT
+from kit.doctor import checks, commands
 
 CAPTURED = ROOT / "tests/ruby/captured"
 INTEL = "processor\t: 0\nflags\t\t: fpu vme vmx ssse3\n"
@@ -36,7 +36,7 @@ KVM_BUSY = "kvm_intel 425984 3 - Live 0x0\n"
     ],
 )
 def test_system(os_release, kernel, system, expected):
-    assert doctor.system_name(os_release, kernel, system) == expected
+    assert checks.system_name(os_release, kernel, system) == expected
 
 
 @pytest.mark.parametrize(
@@ -51,29 +51,29 @@ def test_system(os_release, kernel, system, expected):
     ],
 )
 def test_virtualisation(cpuinfo, modules, usable, expected):
-    ok, found = doctor.virtualisation(cpuinfo, modules, kvm_usable=usable)
+    ok, found = checks.virtualisation(cpuinfo, modules, kvm_usable=usable)
     assert ok == expected[0]
     assert found.startswith(expected[1]) or expected[1] in found
 
 
 def test_kvm_with_machines_is_in_use():
-    assert doctor.kvm_in_use(KVM_BUSY)
-    assert not doctor.kvm_in_use(KVM_IDLE)
-    assert not doctor.kvm_in_use("")
+    assert checks.kvm_in_use(KVM_BUSY)
+    assert not checks.kvm_in_use(KVM_IDLE)
+    assert not checks.kvm_in_use("")
 
 
 def test_bridges_of_the_default_route():
     addresses = (CAPTURED / "linux_addresses.json").read_text()
     with_bridge = (CAPTURED / "linux_routes_bridge.json").read_text()
-    assert doctor.linux_bridges(addresses, with_bridge) == (["br0"], ["br0"])
+    assert checks.linux_bridges(addresses, with_bridge) == (["br0"], ["br0"])
     without = (CAPTURED / "linux_routes.json").read_text()
-    assert doctor.linux_bridges(addresses, without) == (["enp3s0"], [])
-    assert doctor.linux_bridges("", "") == ([], [])
+    assert checks.linux_bridges(addresses, without) == (["enp3s0"], [])
+    assert checks.linux_bridges("", "") == ([], [])
 
 
-@pytest.mark.parametrize("name", sorted(doctor.COMMANDS))
+@pytest.mark.parametrize("name", sorted(commands.COMMANDS))
 def test_everything_can_be_got_somewhere(name):
-    assert doctor.COMMANDS[name]["other"]
+    assert commands.COMMANDS[name]["other"]
 
 
 def run_doctor(path: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -91,9 +91,9 @@ def run_doctor(path: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_host_with_nothing_is_told_the_commands_and_fails(tmp_path):
     answer = run_doctor(str(tmp_path))
     assert answer.returncode == 1, answer.stdout
-    system = doctor.this_system()
+    system = checks.this_system()
     for name in ("Vagrant", "VirtualBox", "libvirt"):
-        command = doctor.COMMANDS[name].get(system, doctor.COMMANDS[name]["other"])
+        command = commands.COMMANDS[name].get(system, commands.COMMANDS[name]["other"])
         assert f"-> {command}" in answer.stdout
     assert "No provider can run here" in answer.stdout
     assert answer.stderr == ""

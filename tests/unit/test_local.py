@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from kit import doctor
+from kit.doctor import checks, commands
 from kit.local import compiler, package, provider, start_webdis
 from kit.local.configuration import FILES_KEPT, INPUTS, WEBDIS_CONFIG, subscribers
 from tests.demo_server import eventually
@@ -50,19 +50,19 @@ def test_the_stub_of_a_mac_is_not_run_before_its_tools_are_there(tools, tmp_path
 
 
 def test_doctor_says_what_is_missing_and_that_only_make_has_to_be_there(tools):
-    make, cc, libevent = doctor.local()
+    make, cc, libevent = checks.local()
     assert (make.ok, make.blocks) == (False, "tool")
     assert (cc.ok, cc.blocks, libevent.blocks) == (False, "", "")
     assert "PyPI" in cc.found
-    assert cc.command == doctor.how_to_get("C compiler")
+    assert cc.command == checks.how_to_get("C compiler")
     tools("make", "exit 0")
-    assert not doctor.obstacles("local", hardware=True)
+    assert not checks.obstacles("local", hardware=True)
 
 
 @pytest.mark.parametrize("system", ["debian", "fedora", "macos", "other"])
 @pytest.mark.parametrize("name", ["C compiler", "make"])
 def test_each_system_has_its_own_command(name, system):
-    assert doctor.COMMANDS[name][system]
+    assert commands.COMMANDS[name][system]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kit import pairs
+from kit.doctor import pairs
 
 
 @pytest.mark.parametrize(

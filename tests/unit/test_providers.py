@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from kit import doctor, providers
-from kit.doctor import Check
+from kit import providers
+from kit.doctor import checks
+from kit.doctor.checks import Check
 from kit.errors import KitError
 
 NOTHING_MISSING: list[Check] = []
@@ -25,7 +26,7 @@ def host(monkeypatch):
         monkeypatch.setenv("PROVIDER", wanted)
         monkeypatch.setattr(providers, "current", lambda: providers.PROVIDERS.get(existing))
         monkeypatch.setattr(
-            doctor,
+            checks,
             "obstacles",
             lambda name, hardware: [
                 check

@@ -7,8 +7,6 @@
 | VirtualBox before 7.2.10 where KVM holds VT-x or AMD-V as soon as it is loaded, as it does \
 from Linux 6.12 on | VirtualBox/virtualbox 81, 141, 188 |
 | VirtualBox 7.2.10 and newer where KVM is loaded and was told not to | VirtualBox/virtualbox 711 |
-
-Runs before anything is installed: the standard library, and what Python 3.8 understands.
 """
 
 from __future__ import annotations

@@ -1,12 +1,7 @@
-"""``make doctor``: what each provider needs, whether this host has it, how to get it.
-
-Runs before anything is installed, so it keeps to the standard library and to what Python
-3.8 understands, and asks this host without changing anything.
-"""
+"""What each provider needs, and whether this host has it. It is asked, and nothing is changed."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
@@ -17,90 +12,19 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from kit import pairs
 from kit.checkout import CACHE_DIR
-from kit.errors import drop_output
+from kit.doctor import pairs
+from kit.doctor.commands import COMMANDS, VAGRANT_SITE
 from kit.local import compiler
 
 PYTHON = (3, 11)
 MEMORY_GIB = 2.0
 DISK_GIB = 10.0
 TIMEOUT_SECONDS = 4.0
-PROVIDERS = ("virtualbox", "libvirt", "container", "local")  # the order of `auto`
 HOSTS = ("download.redis.io", "github.com", "vagrantcloud.com")
-COLUMNS = (8, 16)
-
-VAGRANT_SITE = "https://developer.hashicorp.com/vagrant/install"
-VIRTUALBOX_SITE = "https://www.virtualbox.org/wiki/Linux_Downloads"
-BRIDGE = "sudo nmcli connection add type bridge ifname br0, and the cable's interface as its port"
-# The command that gets a thing, by system. `other` is for everything else.
-COMMANDS = {
-    "Python": {
-        "debian": "sudo apt-get install python3 python3-venv",
-        "fedora": "sudo dnf install python3",
-        "macos": "brew install python",
-        "windows": "winget install Python.Python.3.13",
-        "other": "https://www.python.org/downloads/",
-    },
-    "Vagrant": {
-        "debian": f"sudo apt-get install vagrant (where apt has none: {VAGRANT_SITE})",
-        "fedora": f"sudo dnf install vagrant (where dnf has none: {VAGRANT_SITE})",
-        "macos": "brew install --cask vagrant",
-        "windows": "winget install Hashicorp.Vagrant",
-        "other": VAGRANT_SITE,
-    },
-    "VirtualBox": {
-        "debian": f"sudo apt-get install virtualbox (where apt has none: {VIRTUALBOX_SITE})",
-        "fedora": "sudo dnf install VirtualBox (of RPM Fusion, https://rpmfusion.org/)",
-        "macos": "brew install --cask virtualbox",
-        "windows": "winget install Oracle.VirtualBox",
-        "other": "https://www.virtualbox.org/wiki/Downloads",
-    },
-    "libvirt": {
-        "debian": (
-            "sudo apt-get install libvirt-daemon-system libvirt-clients qemu-system "
-            "&& sudo adduser $USER libvirt"
-        ),
-        "fedora": (
-            "sudo dnf install @virtualization && sudo systemctl enable --now libvirtd "
-            "&& sudo usermod -aG libvirt $USER"
-        ),
-        "other": "https://libvirt.org/, for Linux hosts",
-    },
-    "vagrant-libvirt": {
-        "debian": (
-            "sudo apt-get install vagrant-libvirt, or beside another Vagrant: "
-            "sudo apt-get install libvirt-dev && vagrant plugin install vagrant-libvirt"
-        ),
-        "fedora": (
-            "sudo dnf install vagrant-libvirt, or beside another Vagrant: "
-            "sudo dnf install libvirt-devel && vagrant plugin install vagrant-libvirt"
-        ),
-        "other": "vagrant plugin install vagrant-libvirt",
-    },
-    "Linux bridge": {
-        "debian": f"{BRIDGE}; without NetworkManager: bridges: in netplan, or ifupdown",
-        "other": BRIDGE,
-    },
-    "C compiler": {
-        "debian": "sudo apt-get install gcc g++ libc6-dev libevent-dev",
-        "fedora": "sudo dnf install gcc gcc-c++ libevent-devel",
-        "macos": "xcode-select --install",
-        "other": "your system's gcc and g++, or clang",
-    },
-    "make": {
-        "debian": "sudo apt-get install make",
-        "fedora": "sudo dnf install make",
-        "macos": "xcode-select --install",
-        "other": "your system's make",
-    },
-    "systemd-nspawn": {
-        "other": "the container is for Debian and Ubuntu hosts; take a virtual machine",
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -537,6 +461,7 @@ def host() -> list[Check]:
     ]
 
 
+# In the order of `auto`.
 CHECKS = {
     "virtualbox": virtualbox,
     "libvirt": libvirt,
@@ -557,65 +482,3 @@ def obstacles(provider: str, *, hardware: bool) -> list[Check]:
         for check in CHECKS[provider]()
         if not check.ok and (check.blocks == "tool" or (hardware and check.blocks == "hardware"))
     ]
-
-
-def _line(check: Check) -> str:
-    state = "ok" if check.ok else "MISSING" if check.blocks else "note"
-    lines = [f"  {state:<{COLUMNS[0]}}{check.name:<{COLUMNS[1]}}{check.found}"]
-    if check.command and not check.ok:
-        lines.append(f"{'':<{2 + sum(COLUMNS)}}-> {check.command}")
-    return "\n".join(lines)
-
-
-def main() -> int:
-    """Print what was found; return 0 if at least one provider can run here, else 1."""
-    parser = argparse.ArgumentParser(prog="kit.doctor", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="for programs")
-    as_json = parser.parse_args().json or bool(os.environ.get("JSON"))
-    common = host()
-    checks = {name: CHECKS[name]() for name in PROVIDERS}
-    python_ok = all(check.ok for check in common if check.blocks)
-    runs = {
-        name: python_ok and all(check.ok or not check.blocks for check in found)
-        for name, found in checks.items()
-    }
-    choice = next((name for name in PROVIDERS if runs[name]), None)
-    if as_json:
-        providers = {
-            name: {"runs": runs[name], "checks": [asdict(check) for check in checks[name]]}
-            for name in PROVIDERS
-        }
-        print(
-            json.dumps(
-                {
-                    "choice": choice,
-                    "host": [asdict(check) for check in common],
-                    "providers": providers,
-                },
-                indent=2,
-            )
-        )
-        return 0 if choice else 1
-    print("This host")
-    for check in common:
-        print(_line(check))
-    for name in PROVIDERS:
-        print(f"{name}: {'can run here' if runs[name] else 'cannot run here'}")
-        for check in checks[name]:
-            print(_line(check))
-    print(
-        f"`make up` takes: {choice}"
-        if choice
-        else "No provider can run here: mend what is MISSING for one of them."
-    )
-    return 0 if choice else 1
-
-
-if __name__ == "__main__":
-    try:
-        code = main()
-        sys.stdout.flush()
-    except BrokenPipeError:
-        drop_output()
-        code = 0
-    sys.exit(code)
