@@ -211,7 +211,7 @@ def _configure(variables: Variables, redis_dir: Path, webdis_dir: Path) -> None:
 
     is_package = variables.value("webdis_installed.origin") == "package"
     variables.set(
-        _redis_admin_digest={"stdout": digest},
+        _redis_digests={"admin_password": digest},
         local_redis=here(redis_dir),
         local_webdis=here(webdis_dir),
         local_libraries=[here(folder) for folder in package.libraries(webdis_dir)]

@@ -44,7 +44,7 @@ def playbook(*arguments, cwd=ANSIBLE, inventory="localhost,"):
 
 def test_roles_are_found():
     names = {role.name for role in ROLES}
-    assert names >= {"build_host", "source_build", "redis", "webdis", "firewall", "systemd_sandbox"}
+    assert names >= {"build_host", "source_build", "redis", "webdis", "firewall", "systemd_service"}
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
