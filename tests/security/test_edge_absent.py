@@ -6,9 +6,8 @@ from __future__ import annotations
 def test_the_edge_is_there_with_tls_and_gone_without(instance, server):
     listening = server.run("ss -Hltn | awk '{print $4}'").stdout.split()
     assert bool([one for one in listening if one.endswith((":80", ":443"))]) == instance["tls"]
-    drop_ins = "/etc/systemd/system/nginx.service.d"  # where others may have theirs
-    ours = (f"{drop_ins}/{name}.conf" for name in ("edge", "sandbox"))
-    for path in ("/etc/edge", "/etc/redis/key.pem", *ours):
+    drop_in = "/etc/systemd/system/nginx.service.d/edge.conf"
+    for path in ("/etc/edge", "/etc/redis/key.pem", drop_in):
         assert server.file(path).exists == instance["tls"], path
     plain_webdis = [one for one in listening if one == "0.0.0.0:7379"]
     assert bool(plain_webdis) != instance["tls"]
