@@ -36,7 +36,7 @@ CALLS = 300  # in a batch
 IN_ONE_CALL = 10
 BARE, OURS, TASK, TEN = "bare PUBLISH", "Progress.message", "task.message", "ten in a batch, each"
 FLOOR = "XADD, PUBLISH in a script"  # keeps a message, and neither numbers it nor knows a retry
-# Processor time a message, in bare PUBLISHes: 1.62 to 1.85, 1.65 to 1.85 and 0.40 to 0.48 were
+# Processor time a message, in bare PUBLISHes: 1.62 to 1.78, 1.65 to 1.85 and 0.40 to 0.48 were
 # measured, the highest at a load of 15 on two cores.
 LIMITS = {OURS: 1.9, TASK: 1.9, TEN: 0.5}
 APPEND = """
