@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gzip
 import hashlib
 import http.server
 import io
@@ -271,3 +272,16 @@ def test_what_is_built_stays_where_no_archive_can_be_had(probe):
     assert changed(run) == 0
     assert "which is built, stays" in " ".join(run.stdout.split())
     assert probe.says() == before
+
+
+def test_a_finished_build_that_is_damaged_is_built_again(probe, server, tmp_path):
+    archive = probe.candidate("2.6")
+    changed(probe.build(archive, source_build_binary_cache_dir=str(tmp_path)))
+    (finished,) = tmp_path.iterdir()
+    finished.write_bytes(finished.read_bytes()[:-20])
+    assert server.run("rm -r /opt/probe/2.6 /opt/probe/.choice.json").rc == 0
+    run = probe.build(archive, source_build_binary_cache_dir=str(tmp_path))
+    changed(run)
+    assert f"{finished} is damaged: it is built again." in " ".join(run.stdout.split())
+    assert probe.builds().count("2.6") == 2
+    assert gzip.decompress(finished.read_bytes())
