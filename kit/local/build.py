@@ -213,7 +213,7 @@ def _installed(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     finished = Path(variables.value("source_build_binary_cache_dir")) / f"{prefix.name}.tar.gz"
-    if finished.exists():
+    if finished.exists() and _intact(finished):
         subprocess.run(["tar", "-C", partial, "-xzf", finished], check=True)
     else:
         tools = toolchain(variables.value("_source_build_jobs"))
@@ -227,6 +227,14 @@ def _installed(
         packed.replace(finished)
     partial.replace(prefix)
     return prefix, record
+
+
+def _intact(finished: Path) -> bool:
+    """Tell whether a finished build can be unpacked: a disk may have spoilt it."""
+    if subprocess.run(["gzip", "--test", finished], capture_output=True, check=False).returncode:
+        print(f"{finished} is damaged: it is built again.", flush=True)
+        return False
+    return True
 
 
 def _libevent(tools: Toolchain, variables: Variables) -> Toolchain:
