@@ -203,11 +203,15 @@ def job_ended(kind: str, end: str) -> None:
     flush()
 
 
-def published() -> float:
-    """Return how many messages all processes have published since the demo started."""
+def _of_all_processes() -> CollectorRegistry:
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return registry.get_sample_value("demo_messages_published_total") or 0.0
+    return registry
+
+
+def published() -> float:
+    """Return how many messages all processes have published since the demo started."""
+    return _of_all_processes().get_sample_value("demo_messages_published_total") or 0.0
 
 
 class _Gauges:
@@ -228,7 +232,6 @@ def text(read: Callable[[], dict[str, tuple[str, float]]]) -> bytes:
     Args:
         read: Returns gauges by name, each with what it is about and its value.
     """
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    registry = _of_all_processes()
     registry.register(_Gauges(read))
     return generate_latest(registry)

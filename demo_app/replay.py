@@ -28,7 +28,7 @@ def events(channel: str) -> Response:
         abort(404, "There is no such channel, or it is somebody else's.")
     epoch = request.args.get("epoch")
     after = request.args.get("after", "0" if epoch is None else None)
-    found = _answer(channel, after, epoch)
+    found = missed(channel, after, epoch)
     metrics.replayed(len(found if isinstance(found, list) else found["events"]))
     answer = jsonify(found)
     # Each answer is asked for once, with another number: a tag would never match.
@@ -36,7 +36,14 @@ def events(channel: str) -> Response:
     return answer
 
 
-def _answer(channel: str, after: str | None, epoch: str | None) -> Replay | list[dict[str, Any]]:
+def missed(channel: str, after: str | None, epoch: str | None) -> Replay | list[dict[str, Any]]:
+    """Return what a page asks for, or answer 400.
+
+    Args:
+        channel: That the page may replay.
+        after: The number of the last message that it has, as it says; None: it joins.
+        epoch: Which it had that from; None: it gets the list of events only.
+    """
     if after is None:
         return replay(connections.publisher(), channel)
     digits = after.isascii() and after.isdecimal() and len(after) <= len(str(INTEGER_LIMIT))

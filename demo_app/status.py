@@ -15,11 +15,12 @@ import time
 from typing import TYPE_CHECKING, Any, cast
 
 import redis
-from flask import Blueprint, Flask, abort, current_app, jsonify, render_template, request
+from flask import Blueprint, Flask, current_app, jsonify, render_template, request
 
 from demo_app import connections, metrics
 from demo_app.jobs import queue, worker
-from webdis_progress import Progress, ProgressError, replay
+from demo_app.replay import missed
+from webdis_progress import Progress, ProgressError
 
 if TYPE_CHECKING:
     from flask import Response
@@ -168,11 +169,7 @@ def show() -> str:
 @blueprint.get("/events")
 def events() -> Response:
     """Answer what the page has missed (clients/PROTOCOL.md, "Replay")."""
-    after = request.args.get("after")
-    if after is not None and not (after.isascii() and after.isdecimal()):
-        abort(400, "after has to be a whole number.")
-    epoch = request.args.get("epoch", "")
-    number = None if after is None else int(after)
-    answer = jsonify(replay(connections.publisher(), channel(), number, epoch))
+    arguments = request.args
+    answer = jsonify(missed(channel(), arguments.get("after"), arguments.get("epoch", "")))
     answer.headers["Cache-Control"] = "no-store"
     return answer
