@@ -112,16 +112,16 @@ def browser_home(instance: dict[str, Any], tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="session")
 def launch(browser_home: Path) -> Iterator[Callable[..., Browser]]:
-    """Return a function that launches a Chromium."""
+    """Return a function that launches a Chromium; ``home`` has the CAs that it trusts."""
     from playwright.sync_api import sync_playwright  # noqa: PLC0415  # unit tests run without it
 
     program = shutil.which("chromium")
     assert program, "chromium is missing; tests/install.sh installs it"
     with sync_playwright() as playwright:
-        yield lambda **options: playwright.chromium.launch(
+        yield lambda home=browser_home, **options: playwright.chromium.launch(
             executable_path=program,
             args=["--no-sandbox"],
-            env={**os.environ, "HOME": str(browser_home)},
+            env={**os.environ, "HOME": str(home)},
             **options,
         )
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from kit.checkout import ROOT, read_instance
+from kit.checkout import read_instance
 from tests.faults import report
+from tests.faults.rows import record, summarize  # noqa: F401  # a fixture
 from tests.faults.scene import RECORDER, Scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-ROWS = pytest.StashKey[list[report.Row]]()
 
 
 @pytest.fixture
@@ -32,19 +29,8 @@ def scene(instance, server, browser, start_demo, tmp_path) -> Iterator[Scene]:
         scene.end()
 
 
-@pytest.fixture
-def record(request):
-    """Return what puts a row into the table."""
-    return request.config.stash.setdefault(ROWS, []).append
+def pytest_terminal_summary(terminalreporter) -> None:
+    def write(page, rows):
+        report.write(page, "tls" if read_instance()["tls"] else "plain", rows)
 
-
-def pytest_terminal_summary(terminalreporter, config) -> None:
-    rows = config.stash.get(ROWS, [])
-    if not rows:
-        return
-    lines = report.markdown(rows)
-    terminalreporter.write_sep("=", "faults")
-    terminalreporter.write_line(lines)
-    page = os.environ.get("FAULTS_PAGE")
-    if page:
-        report.write(ROOT / Path(page), "tls" if read_instance()["tls"] else "plain", rows)
+    summarize(terminalreporter, "faults", report.markdown, write)

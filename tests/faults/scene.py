@@ -131,9 +131,43 @@ class Publisher:
                 found.append((int(number), float(at), outcome.strip()))
         return found
 
+    def taken(self) -> dict[int, float]:
+        """Return when Redis had taken each message that it has taken so far."""
+        return {number: at for number, at, outcome in self.outcomes() if outcome == "taken"}
+
     def stop(self) -> None:
         self._process.stdin.close()
         assert self._process.wait(timeout=DEADLINE_SECONDS) == 0
+
+
+def wait_until_shown(page: Page, number: int) -> None:
+    """Wait until a page with `RECORDER` has shown a message, or a later one."""
+    page.wait_for_function(
+        "number => window.shown.some(([shown]) => shown >= number)",
+        arg=number,
+        timeout=DEADLINE_SECONDS * 1000,
+    )
+
+
+def count(sender: Publisher, shown: list[tuple[int, float]]) -> dict[str, int]:
+    """Return what became of the messages, by the names that the tables' rows have for it.
+
+    Args:
+        sender: Which has ended.
+        shown: Each message that the page has shown, with its time.
+    """
+    outcomes = sender.outcomes()
+    taken = sender.taken()
+    for number, _, outcome in outcomes:
+        if outcome != "taken":
+            print(f"message {number}: {outcome}")
+    times = Counter(number for number, _ in shown)
+    return {
+        "refused": len(outcomes) - len(taken),
+        "lost": len(taken.keys() - times.keys()),
+        "doubled": sum(count - 1 for count in times.values()),
+        "out_of_order": sum(after < before for (before, _), (after, _) in pairwise(shown)),
+    }
 
 
 class Scene:
@@ -220,13 +254,6 @@ class Scene:
             return error
         return None
 
-    def _wait_until_shown(self, number: int) -> None:
-        self.page.wait_for_function(
-            "number => window.shown.some(([shown]) => shown >= number)",
-            arg=number,
-            timeout=DEADLINE_SECONDS * 1000,
-        )
-
     def _open_page(self) -> None:
         """Start the demo and look at its page."""
         self.demo = self._start_demo(DEMO_JOB_STEPS=1000, DEMO_JOB_STEP_SECONDS=0.1)
@@ -262,13 +289,13 @@ class Scene:
         probe = Probe(self.instance, f"{self.demo.url}/progress/{CHANNEL}/events?after=999999999")
         probe.start()
         try:
-            self._wait_until_shown(MESSAGES_BEFORE)
+            wait_until_shown(self.page, MESSAGES_BEFORE)
             struck = time.time()
             note = strike() or ""
-            self._wait_until_shown(len(sender.outcomes()) + MESSAGES_AFTER)
+            wait_until_shown(self.page, len(sender.outcomes()) + MESSAGES_AFTER)
             # The page may not have noticed that something else was away.
             probe.wait_until_it_works()
-            self._wait_until_shown(len(sender.outcomes()) + MESSAGES_AFTER)
+            wait_until_shown(self.page, len(sender.outcomes()) + MESSAGES_AFTER)
             back, live = self._wait_until_live(sender, probe, struck)
         finally:
             sender.stop()
@@ -290,7 +317,7 @@ class Scene:
         while True:
             if (back := probe.back_at(struck)) is not None:
                 free = max(back, self.held_until)
-                taken = {n: at for n, at, outcome in sender.outcomes() if outcome == "taken"}
+                taken = sender.taken()
                 for number, at in self._shown():
                     if taken.get(number, 0) >= free and at - taken[number] < LIVE_SECONDS:
                         return back, at
@@ -302,7 +329,7 @@ class Scene:
         self._open_page()
         sender = Publisher(self.channel, self.folder / "publisher.log", self.environment)
         try:
-            self._wait_until_shown(MESSAGES_BEFORE)
+            wait_until_shown(self.page, MESSAGES_BEFORE)
             struck = time.time()
             strike()
             failed = self.page.locator("#status", has_text="failed")
@@ -315,21 +342,12 @@ class Scene:
 
     def _count(self, fault: str, sender: Publisher, note: str) -> Row:
         """Return what became of the messages that were taken."""
-        outcomes = sender.outcomes()
-        taken = {number for number, _, outcome in outcomes if outcome == "taken"}
-        self._wait_until_shown(max(taken))
-        for number, _, outcome in outcomes:
-            if outcome != "taken":
-                print(f"message {number}: {outcome}")
-        shown = self._shown()
-        times = Counter(number for number, _ in shown)
+        taken = sender.taken()
+        wait_until_shown(self.page, max(taken))
         return Row(
             fault=fault,
             published=len(taken),
-            refused=len(outcomes) - len(taken),
-            lost=len(taken - times.keys()),
-            doubled=sum(count - 1 for count in times.values()),
-            out_of_order=sum(after < before for (before, _), (after, _) in pairwise(shown)),
+            **count(sender, self._shown()),
             away_seconds=0.0,
             live_seconds=0.0,
             note=note,

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 
-from kit.checkout import ROOT, read_instance
+from kit.checkout import read_instance
+from tests.faults.rows import record, summarize  # noqa: F401  # a fixture
 from tests.nodes import report
 from tests.nodes.scene import Scene
-
-ROWS = pytest.StashKey[list[report.Row]]()
 
 
 @pytest.fixture(scope="session")
@@ -31,18 +27,5 @@ def scene(nodes_demo, browser, tmp_path):
     made.wait_until_well()
 
 
-@pytest.fixture
-def record(request):
-    """Return what puts a row into the table."""
-    return request.config.stash.setdefault(ROWS, []).append
-
-
-def pytest_terminal_summary(terminalreporter, config) -> None:
-    rows = config.stash.get(ROWS, [])
-    if not rows:
-        return
-    terminalreporter.write_sep("=", "nodes")
-    terminalreporter.write_line(report.markdown(rows))
-    page = os.environ.get("FAULTS_PAGE")
-    if page:
-        report.write(ROOT / Path(page), rows)
+def pytest_terminal_summary(terminalreporter) -> None:
+    summarize(terminalreporter, "nodes", report.markdown, report.write)

@@ -6,14 +6,20 @@ import contextlib
 import re
 import subprocess
 import time
-from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from kit import verify
 from kit.checkout import SSH_CONFIG
 from tests.demo_server import eventually
-from tests.faults.scene import MESSAGES_AFTER, MESSAGES_BEFORE, RECORDER, Publisher
+from tests.faults.scene import (
+    MESSAGES_AFTER,
+    MESSAGES_BEFORE,
+    RECORDER,
+    Publisher,
+    count,
+    wait_until_shown,
+)
 from tests.nodes.report import Row
 
 if TYPE_CHECKING:
@@ -125,13 +131,6 @@ class Scene:
             DEADLINE_SECONDS,
         )
 
-    def _wait_until_shown(self, number: int) -> None:
-        self.page.wait_for_function(
-            "number => window.shown.some(([shown]) => shown >= number)",
-            arg=number,
-            timeout=DEADLINE_SECONDS * 1000,
-        )
-
     def play(self, fault: str, strike: Callable[[], None]) -> Row:
         """Publish, strike, publish on until the page shows what is new, and count.
 
@@ -143,31 +142,22 @@ class Scene:
         channel = self.page.locator("run-progress").get_attribute("channel")
         sender = Publisher(channel, self._folder / "publisher.log", {})
         try:
-            self._wait_until_shown(MESSAGES_BEFORE)
+            wait_until_shown(self.page, MESSAGES_BEFORE)
             struck = time.time()
             strike()
-            taken = [number for number, _, outcome in sender.outcomes() if outcome == "taken"]
-            self._wait_until_shown(taken[-1] + MESSAGES_AFTER)
+            wait_until_shown(self.page, max(sender.taken()) + MESSAGES_AFTER)
         finally:
             sender.stop()
         return self._count(fault, sender, struck)
 
     def _count(self, fault: str, sender: Publisher, struck: float) -> Row:
-        outcomes = sender.outcomes()
-        taken = {number: at for number, at, outcome in outcomes if outcome == "taken"}
-        for number, _, outcome in outcomes:
-            if outcome != "taken":
-                print(f"message {number}: {outcome}")
-        self._wait_until_shown(max(taken))
+        taken = sender.taken()
+        wait_until_shown(self.page, max(taken))
         shown = [(int(number), at) for number, at in self.page.evaluate("window.shown")]
-        times = Counter(number for number, _ in shown)
         return Row(
             fault=fault,
             taken=len(taken),
-            refused=len(outcomes) - len(taken),
-            lost=len(taken.keys() - times.keys()),
-            doubled=sum(count - 1 for count in times.values()),
-            out_of_order=sum(after < before for (before, _), (after, _) in pairwise(shown)),
+            **count(sender, shown),
             untaken_seconds=_longest_gap(struck, taken.values()),
             silent_seconds=_longest_gap(struck, [at for _, at in shown]),
         )

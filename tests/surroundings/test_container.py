@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import pytest
 
 from kit import container
 from kit.checkout import INSTANCES_DIR, ROOT
+from tests.surroundings.instances import kit
 
 INSTANCE = "surroundings"
 KIT_DIR = INSTANCES_DIR / INSTANCE
@@ -26,21 +26,6 @@ mount -t tmpfs -o noexec none /tmp
 mount -t tmpfs -o noexec none /var/tmp
 exec "$1" trixie "$2" some-package
 """
-
-
-def kit(command):
-    answer = subprocess.run(
-        [sys.executable, "-m", "kit", command],
-        cwd=ROOT,
-        env={**os.environ, "KIT_INSTANCE": INSTANCE},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert answer.returncode == 0, answer.stdout + answer.stderr
-    return answer.stdout
 
 
 def ssh(command):
@@ -64,10 +49,10 @@ def name():
     # Other tests make containers at the same time: this one's name follows from its place.
     made = f"kit-{hashlib.sha256(f'{ROOT}#{INSTANCE}'.encode()).hexdigest()[:6]}"
     try:
-        kit("create")
+        kit(INSTANCE, "create")
         yield made
     finally:
-        kit("destroy")
+        kit(INSTANCE, "destroy")
     assert not processes(made)
     assert not container.running(made)
     assert not (container.STATE_DIR / made).exists()
@@ -80,7 +65,7 @@ def test_a_system_that_outlives_its_nspawn_is_seen_and_ended(name, then):
     assert left
     assert container.pid(name) is None
     assert container.running(name)
-    kit(then)
+    kit(INSTANCE, then)
     assert not set(left) & set(processes(name))
     if then == "create":
         assert ssh("systemctl is-system-running --wait").returncode in (0, 1)
@@ -89,7 +74,7 @@ def test_a_system_that_outlives_its_nspawn_is_seen_and_ended(name, then):
 def test_a_checkout_that_has_lost_its_files_is_let_in_again(name):
     pid = container.pid(name)
     shutil.rmtree(KIT_DIR)
-    kit("create")
+    kit(INSTANCE, "create")
     assert ssh("true").returncode == 0
     assert container.pid(name) == pid
 
@@ -99,7 +84,7 @@ def test_half_a_record_of_another_checkout_stops_nobody(name):
     folder.mkdir()
     try:
         (folder / "record.json").write_text('{"checkout": "/nowhere", "bri')
-        assert f"Warning: {folder}/record.json cannot be read" in kit("create")
+        assert f"Warning: {folder}/record.json cannot be read" in kit(INSTANCE, "create")
         assert name in container.records()
     finally:
         shutil.rmtree(folder)

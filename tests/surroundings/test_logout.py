@@ -6,14 +6,13 @@ in for the host. In it a person logs in and makes a container of their own.
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 
 import pytest
 
 from kit.checkout import CACHE_DIR, INSTANCES_DIR, ROOT
 from kit.container import PACKAGES
+from tests.surroundings.instances import kit
 
 HOST = "desktop"
 # What ties processes to logins, and what the kit imports.
@@ -31,19 +30,6 @@ install -o person /root/.ssh/authorized_keys /home/person/.ssh
 install -d -o person /home/person/kit /home/person/.cache /home/person/.cache/webdis-kit
 """
 INTO_CHECKOUT = "git ls-files -z --cached --others --exclude-standard | tar --null -T - -cf -"
-
-
-def kit(command):
-    answer = subprocess.run(
-        [sys.executable, "-m", "kit", command],
-        cwd=ROOT,
-        env={**os.environ, "KIT_INSTANCE": HOST},
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert answer.returncode == 0, answer.stdout + answer.stderr
 
 
 def on_host(command, user="root", files=None):
@@ -69,13 +55,13 @@ def copy(command, folder, to):
 @pytest.fixture
 def host():
     try:
-        kit("create")
+        kit(HOST, "create")
         on_host(f"set -e\n{MAKE}")
         copy(INTO_CHECKOUT, ROOT, "/home/person/kit")
         copy("tar -cf - rootfs", CACHE_DIR, "/home/person/.cache/webdis-kit")
         yield
     finally:
-        kit("destroy")
+        kit(HOST, "destroy")
 
 
 @pytest.mark.timeout(900)  # a container in a container, on a machine that may be busy
@@ -88,8 +74,8 @@ def test_a_container_outlives_a_logout_and_starts_with_its_host():
     on_host(f"loginctl terminate-user person; until {ended}; do sleep 0.1; done; {runs}")
 
     on_host("cd kit && BOOT=1 python3 -m kit create", "person")
-    kit("down")
-    kit("create")
+    kit(HOST, "down")
+    kit(HOST, "create")
     on_host(f"until {runs}; do sleep 0.1; done")
 
     on_host("cd kit && python3 -m kit destroy", "person")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-from contextlib import contextmanager
+from contextlib import ExitStack
 
 import pytest
-from playwright.sync_api import Error, expect, sync_playwright
+from playwright.sync_api import Error, expect
 
 from kit.checkout import ROOT
 
@@ -16,17 +14,11 @@ PICTURES = ROOT / "test-results"
 SIZE = {"width": 800, "height": 420}
 
 
-@contextmanager
-def page_of(home):
-    """Open a page of a Chromium with this home folder, whose CAs it trusts."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
-            args=["--no-sandbox"],
-            env={**os.environ, "HOME": str(home)},
-        )
-        yield browser.new_page(viewport=SIZE)
-        browser.close()
+@pytest.fixture
+def page_of(launch):
+    """Return a function that opens a page of a Chromium with a home folder, whose CAs it trusts."""
+    with ExitStack() as stack:
+        yield lambda home: stack.enter_context(launch(home=home)).new_page(viewport=SIZE)
 
 
 def picture(page, name):
@@ -49,22 +41,22 @@ def demo(start_demo):
     return start_demo()
 
 
-def test_a_browser_that_trusts_the_ca_gets_through(instance, browser_home, demo):
-    with page_of(browser_home) as page:
-        answer = go(page, f"https://{instance['address']}/")
-        assert answer.status == 404
-        go(page, f"{demo.url}/post/")
-        expect(page.locator("#state")).to_have_text("connected")
-        picture(page, "ca-known")
+def test_a_browser_that_trusts_the_ca_gets_through(instance, browser_home, demo, page_of):
+    page = page_of(browser_home)
+    answer = go(page, f"https://{instance['address']}/")
+    assert answer.status == 404
+    go(page, f"{demo.url}/post/")
+    expect(page.locator("#state")).to_have_text("connected")
+    picture(page, "ca-known")
 
 
-def test_a_browser_that_does_not_refuses(instance, tmp_path, demo):
-    with page_of(tmp_path) as page:
-        with pytest.raises(Error, match="ERR_CERT_AUTHORITY_INVALID"):
-            go(page, f"https://{instance['address']}/")
-        expect(page.get_by_text("Your connection is not private")).to_be_visible()
-        picture(page, "ca-unknown")
-        go(page, f"{demo.url}/post/")
-        expect(page.locator("#state")).to_have_text(re.compile("^disconnected"))
-        go(page, f"{demo.url}/shared/")
-        expect(page.locator("#state")).to_have_text(re.compile("^asking every 2 seconds"))
+def test_a_browser_that_does_not_refuses(instance, tmp_path, demo, page_of):
+    page = page_of(tmp_path)
+    with pytest.raises(Error, match="ERR_CERT_AUTHORITY_INVALID"):
+        go(page, f"https://{instance['address']}/")
+    expect(page.get_by_text("Your connection is not private")).to_be_visible()
+    picture(page, "ca-unknown")
+    go(page, f"{demo.url}/post/")
+    expect(page.locator("#state")).to_have_text(re.compile("^disconnected"))
+    go(page, f"{demo.url}/shared/")
+    expect(page.locator("#state")).to_have_text(re.compile("^asking every 2 seconds"))

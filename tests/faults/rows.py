@@ -1,0 +1,46 @@
+"""Rows of a table of faults: tests record them, and the end of the run shows and keeps them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kit.checkout import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROWS = pytest.StashKey[list[Any]]()
+
+
+@pytest.fixture
+def record(request):
+    """Return what puts a row into the table."""
+    return request.config.stash.setdefault(ROWS, []).append
+
+
+def summarize(
+    terminalreporter: pytest.TerminalReporter,
+    title: str,
+    markdown: Callable[[list[Any]], str],
+    write: Callable[[Path, list[Any]], None],
+) -> None:
+    """Show the rows of this run, and write them into the page that ``FAULTS_PAGE`` names.
+
+    Args:
+        terminalreporter: Of the run that has ended.
+        title: Stands above the table.
+        markdown: Makes the table of the rows.
+        write: Puts it into a page.
+    """
+    rows = terminalreporter.config.stash.get(ROWS, [])
+    if not rows:
+        return
+    terminalreporter.write_sep("=", title)
+    terminalreporter.write_line(markdown(rows))
+    page = os.environ.get("FAULTS_PAGE")
+    if page:
+        write(ROOT / Path(page), rows)
