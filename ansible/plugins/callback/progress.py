@@ -1,14 +1,11 @@
 """A bar for each host of a playbook, and a line for each task."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 name: progress
 type: notification
-short_description: A bar for each host, live on a page
+short_description: A bar for each host and a line for each task, live on a page
 description:
-  - Publishes a playbook's progress through Redis; each host is a task of the run, each task a line.
-  - Of results only their kind is published, never what a host has said.
+  - Publishes through Redis. Of results it is their kind only, never what a host has said.
   - A playbook never fails because of this. While Redis is away, messages wait.
 version_added: 0.1.0
 author: The webdis-kit authors (@webdis-kit)
@@ -49,18 +46,13 @@ class CallbackModule(CallbackBase):
 
     def set_options(self, *args, **kwargs):
         super().set_options(*args, **kwargs)
-        url, channel, whole = map(self.get_option, ("redis_url", "channel", "whole_run"))
         try:
             from webdis_progress.bridges.ansible import PlaybookProgress  # noqa: PLC0415
 
-            self._playbook = PlaybookProgress(url, channel, whole=whole)
-        except ImportError:
-            text = (
-                "The Python package webdis-progress is missing where Ansible runs, or is too old."
-            )
-            raise AnsibleError(text) from None
-        except ValueError as error:
-            raise AnsibleError(str(error)) from None
+            self._playbook = PlaybookProgress(**self.get_options())
+        except (ImportError, ValueError) as error:
+            missing = "The Python package webdis-progress is missing or too old where Ansible runs."
+            raise AnsibleError(missing if isinstance(error, ImportError) else str(error)) from None
         atexit.register(self._end)  # another playbook may follow one that has ended
 
     def v2_playbook_on_start(self, playbook):  # noqa: ARG002  # Ansible's
@@ -68,8 +60,7 @@ class CallbackModule(CallbackBase):
 
     def v2_playbook_on_play_start(self, play):
         variables = play.get_variable_manager().get_vars(play=play, include_hostvars=False)
-        blocks = play.compile()
-        steps = sum(not task.implicit for block in blocks for task in block.get_tasks())
+        steps = sum(not task.implicit for block in play.compile() for task in block.get_tasks())
         self._playbook.wait(variables["ansible_play_batch"], steps, f"{play.get_name()}: waits")
 
     def v2_runner_on_start(self, host, task):
@@ -102,10 +93,8 @@ class CallbackModule(CallbackBase):
             self._display.warning(f"{unsent} messages of progress were not sent.")
 
     def _broken(self, result, word, *, goes_on):
-        host, text = result.host.name, f"{result.task_name}: {word}"
-        if goes_on:
-            self._playbook.publish(host, "message", text, level="warning")
-            return
-        self._playbook.publish(host, "failed", text, level="error", data={"state": word})
-        if result.task.any_errors_fatal:
+        text = f"{result.task_name}: {word}"
+        how = {"level": "warning"} if goes_on else {"level": "error", "data": {"state": word}}
+        self._playbook.publish(result.host.name, "message" if goes_on else "failed", text, **how)
+        if result.task.any_errors_fatal and not goes_on:
             self._playbook.stop()

@@ -22,20 +22,21 @@ class PlaybookProgress:
     Args:
         redis_url: As redis-py's ``from_url`` takes it.
         channel: As `Progress` takes it.
-        whole: Whether the playbook is the whole run, and begins and ends it.
+        whole_run: Whether the playbook is the whole run, and begins and ends it.
 
     Raises:
         ValueError: One of them is not allowed; the message shows no password.
     """
 
-    def __init__(self, redis_url: str, channel: str, *, whole: bool) -> None:
+    def __init__(self, redis_url: str, channel: str, *, whole_run: bool) -> None:
         try:
             client = Redis.from_url(redis_url, socket_timeout=5)
         except ValueError:
             text = "redis_url has to be like redis://USER:PASSWORD@HOST:PORT; rediss:// is TLS."
             raise ValueError(text) from None
-        options: dict[str, Any] = {"required": False, "patience_seconds": 5, "count_tasks": whole}
-        self._progress, self._whole = Progress(client, channel, **options), whole
+        options: dict[str, Any] = {"required": False, "patience_seconds": 5}
+        self._progress = Progress(client, channel, count_tasks=whole_run, **options)
+        self._whole = whole_run
         self._bars: dict[str, Task] = {}
         self._stopped: set[str] = set()  # names of hosts that others have stopped
         self.summarize: Callable[[str], Mapping[str, int]] | None = None
