@@ -1,4 +1,4 @@
-"""What a message costs each node: ``python -m bench.growth``, after `make up NODES=3`.
+"""What a message costs each node: ``python -m bench.growth``, after `make up` with one or several.
 
 Publishes messages of one channel while some pages on each node listen, and reads how much
 processor time Redis and Webdis of each node needed. Prints one line of JSON.
@@ -9,18 +9,20 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-import subprocess
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from websockets.asyncio.client import connect
 from websockets.typing import Origin
 
 from kit import verify
-from kit.checkout import KIT_DIR, SSH_CONFIG, read_instance
+from kit.checkout import read_instance
+from kit.instance import ssh
 from webdis_progress import Progress
-from webdis_progress.sentinel import Sentinel
+
+if TYPE_CHECKING:
+    import redis
 
 MESSAGES = 10_000
 PAGES_OF_A_NODE = 10
@@ -36,26 +38,14 @@ def used_microseconds(node: dict[str, Any]) -> dict[str, int]:
         "awk '{ sum += $1 } END { print int(sum / 1000) }'"
         for unit in UNITS
     )
-    command = ["ssh", "-F", str(SSH_CONFIG), node["name"], script]
-    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    answer = ssh(node["name"], script)
+    answer.check_returncode()
     return dict(zip(UNITS, map(int, answer.stdout.split()), strict=True))
 
 
-def publisher(instance: dict[str, Any], channel: str) -> Progress:
-    """Return what publishes, to the primary of several where there are several."""
-    if not instance["sentinels"]:
-        return Progress(verify.publisher(instance), channel)
-    secrets_dir = KIT_DIR / "secrets"
-    found = Sentinel(
-        [tuple(address) for address in instance["sentinels"]],
-        sentinel_kwargs={
-            "username": "client",
-            "password": (secrets_dir / "sentinel_client").read_text(encoding="utf-8").strip(),
-        },
-    )
-    password = (secrets_dir / "redis_publisher").read_text(encoding="utf-8").strip()
-    client = found.master_for(instance["master_name"], username="publisher", password=password)
-    return Progress(client, channel, durability="replicated")
+def replication_bytes(primary: redis.Redis) -> int:
+    """Return what a primary has sent each replica so far; it does not count without one."""
+    return int(cast("dict[str, Any]", primary.info("replication"))["master_repl_offset"])
 
 
 async def listen(url: str, channel: str, subscribed: asyncio.Barrier) -> None:
@@ -74,7 +64,10 @@ async def measure(instance: dict[str, Any]) -> dict[str, Any]:
     channel = f"progress:{secrets.token_hex(16)}"
     nodes = instance["nodes"]
     subscribed = asyncio.Barrier(PAGES_OF_A_NODE * len(nodes) + 1)
-    progress = publisher(instance, channel)
+    primary = verify.primary(instance)
+    progress = Progress(
+        primary, channel, durability="replicated" if instance["sentinels"] else "primary"
+    )
 
     def publish() -> float:
         start = time.monotonic()
@@ -88,13 +81,16 @@ async def measure(instance: dict[str, Any]) -> dict[str, Any]:
                 pages.create_task(listen(node["webdis"], channel, subscribed))
         await subscribed.wait()
         before = [used_microseconds(node) for node in nodes]
+        offset = replication_bytes(primary)
         seconds = await asyncio.to_thread(publish)
+        replicated = replication_bytes(primary) - offset
     after = [used_microseconds(node) for node in nodes]
     return {
         "nodes": len(nodes),
         "messages": MESSAGES,
         "pages_of_a_node": PAGES_OF_A_NODE,
         "messages_a_second": round(MESSAGES / seconds),
+        "bytes_to_each_replica_a_message": round(replicated / MESSAGES),
         "microseconds_a_message": [
             {unit: round((late[unit] - early[unit]) / MESSAGES, 1) for unit in UNITS}
             for early, late in zip(before, after, strict=True)

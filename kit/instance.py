@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 SSH_SECONDS = 60.0
 MESSAGE_SECONDS = 60.0
+COMMAND_SECONDS = 60.0
 ORIGINS = {
     "upstream": "built from the release archive",
     "debian-pool": "built from Debian's copy of the release",
@@ -326,32 +327,32 @@ def inventory(machines: list[Machine], variables: list[dict[str, Any]]) -> str:
     return str(yaml.safe_dump({"all": {"children": groups}}, sort_keys=False))
 
 
-def ssh(host: str, *command: str, script: str | None = None) -> subprocess.CompletedProcess[str]:
+def ssh(
+    host: str, *command: str, script: str | None = None, timeout_seconds: float = COMMAND_SECONDS
+) -> subprocess.CompletedProcess[str]:
     """Run a command on a node.
 
     Args:
         host: As ``.kit/ssh_config`` calls it.
         command: Is put together to one line for its shell.
         script: For the command's standard input.
+        timeout_seconds: For all of it; a node that hangs answers with exit code 255, as one
+            that cannot be reached.
     """
-    return subprocess.run(
-        [
-            "ssh",
-            "-F",
-            SSH_CONFIG,
-            "-o",
-            "BatchMode=yes",
-            "-o",
-            "ConnectTimeout=5",
-            host,
-            *command,
-        ],
-        input=script,
-        stdin=subprocess.DEVNULL if script is None else None,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    line = ["ssh", "-F", str(SSH_CONFIG), "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", host]
+    try:
+        return subprocess.run(
+            [*line, *command],
+            input=script,
+            stdin=subprocess.DEVNULL if script is None else None,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout_seconds,
+        )
+    except subprocess.TimeoutExpired:
+        problem = f"{host} has not answered within {timeout_seconds:.0f} s"
+        return subprocess.CompletedProcess(line, 255, "", problem)
 
 
 def _wait_for_ssh(provider: MachineProvider, node: int) -> None:

@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
-import redis
-
 from kit import container, instance, providers, verify
 from kit.checkout import KIT_DIR, ROOT, host_name, node_name, read_instance
 from kit.errors import KitError
@@ -105,7 +103,7 @@ def _redis(described: dict[str, Any]) -> dict[str, Any]:
     try:
         with verify.primary(described) as connection:
             info = cast("dict[str, Any]", connection.info())
-    except (redis.RedisError, OSError) as error:
+    except verify.FAILURES as error:
         return {"wrong": str(error)}
     return {
         "memory_bytes": info["used_memory"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from typing import TYPE_CHECKING, Any, cast
 
@@ -65,17 +66,33 @@ def primary(instance: dict[str, Any]) -> redis.Redis:
     """Return a connection as the ``publisher`` user, to the primary that Sentinel names."""
     if not instance["sentinels"]:
         return publisher(instance)
-    found = sentinel(instance).discover_master(instance["master_name"])  # type: ignore[no-untyped-call]
-    entry = instance["redis"] | {"host": found[0], "port": found[1]}
+    entry = instance["redis"] | {"host": primary_address(instance)}
     return publisher(instance | {"redis": entry})
 
 
-def sentinel(instance: dict[str, Any], **options: Any) -> Sentinel:  # noqa: ANN401  # as redis-py takes them
+def primary_address(instance: dict[str, Any]) -> str:
+    """Return the address of the primary, as the Sentinel with the newest configuration has it.
+
+    One that is cut off names the old primary.
+
+    Raises:
+        KitError: No Sentinel answers.
+    """
+    states = []
+    for client in sentinel(instance).sentinels:
+        with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):
+            masters = client.sentinel_masters()  # type: ignore[no-untyped-call]
+            states.append(masters[instance["master_name"]])
+    if not states:
+        raise KitError("no Sentinel answers")
+    return str(max(states, key=lambda state: state["config-epoch"])["ip"])
+
+
+def sentinel(instance: dict[str, Any]) -> Sentinel:
     """Return a client of the instance's Sentinels.
 
     Args:
         instance: The content of ``.kit/instance.json``.
-        options: More keyword arguments of the connections to Redis that it makes.
     """
     tls = {"ssl": True, "ssl_ca_certs": str(CA_FILE)} if instance["redis"]["tls"] else {}
     password = (KIT_DIR / "secrets" / "sentinel_client").read_text(encoding="utf-8").strip()
@@ -88,8 +105,6 @@ def sentinel(instance: dict[str, Any], **options: Any) -> Sentinel:  # noqa: ANN
             "retry": Retry(NoBackoff(), 0),
             **tls,
         },
-        **tls,
-        **options,
     )
 
 

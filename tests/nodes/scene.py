@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import re
-import subprocess
 import time
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from kit import verify
-from kit.checkout import SSH_CONFIG
+from kit.instance import ssh
 from tests.demo_server import eventually
 from tests.faults.scene import (
     MESSAGES_AFTER,
@@ -44,13 +43,7 @@ CUT = (
 
 def on(node: Node, command: str) -> str:
     """Run a shell command on a node; return what it printed."""
-    answer = subprocess.run(
-        ["ssh", "-F", SSH_CONFIG, "-o", "BatchMode=yes", node["name"], command],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=DEADLINE_SECONDS,
-    )
+    answer = ssh(node["name"], command, timeout_seconds=DEADLINE_SECONDS)
     assert answer.returncode == 0, answer.stderr
     return answer.stdout
 
@@ -86,7 +79,7 @@ class Scene:
     def __init__(
         self, instance: dict[str, Any], demo: Demo, browser: Browser, folder: Path
     ) -> None:
-        self.instance, self.demo, self._folder = instance, demo, folder
+        self.instance, self.demo, self.folder = instance, demo, folder
         self.nodes: list[Node] = instance["nodes"]
         context = browser.new_context()
         context.add_init_script(RECORDER)
@@ -98,13 +91,9 @@ class Scene:
 
     @property
     def primary(self) -> Node:
-        """The node that the Sentinels name; one that is cut off names the old one."""
-        states = []
-        for client in verify.sentinel(self.instance).sentinels:
-            with contextlib.suppress(*verify.FAILURES):
-                states.append(client.sentinel_masters()[self.instance["master_name"]])
-        newest = max(states, key=lambda state: state["config-epoch"])
-        return next(node for node in self.nodes if node["address"] == newest["ip"])
+        """The node that the Sentinels name."""
+        address = verify.primary_address(self.instance)
+        return next(node for node in self.nodes if node["address"] == address)
 
     def others(self, *but: Node) -> list[Node]:
         """Return the nodes without some."""
@@ -140,7 +129,7 @@ class Scene:
         """
         self.page.evaluate("window.shown = []")
         channel = self.page.locator("run-progress").get_attribute("channel")
-        sender = Publisher(channel, self._folder / "publisher.log", {})
+        sender = Publisher(channel, self.folder / "publisher.log", {})
         try:
             wait_until_shown(self.page, MESSAGES_BEFORE)
             struck = time.time()
