@@ -69,6 +69,8 @@ class Channel:
     def __init__(self, redis):
         self.name = f"progress:{secrets.token_hex(16)}"
         self.events = []
+        self.status = 200  # what a page is answered that asks
+        self.asked = 0
         self._redis = redis
         self._lock = threading.Lock()
 
@@ -141,8 +143,9 @@ def open_page(visitor, demo, instance):
         def replay(route):
             address = urlsplit(route.request.url)
             after = parse_qs(address.query).get("after")
-            answer = by_name[address.path.removeprefix("/events/")].answer(after and int(after[0]))
-            route.fulfill(json=answer)
+            channel = by_name[address.path.removeprefix("/events/")]
+            channel.asked += 1
+            route.fulfill(status=channel.status, json=channel.answer(after and int(after[0])))
 
         context.route(re.compile(r"//[^/]+/element(\.\w+)?$"), serve)
         context.route("**/events/**", replay)
@@ -293,6 +296,33 @@ def test_without_a_websocket_the_page_is_not_blank(open_page, channel):
     expect(page.locator("#percent")).to_have_text("75 %")
     blocked.clear()
     expect(page.locator("#state")).to_have_text("connected", timeout=10_000)
+
+
+def test_an_answer_that_will_not_change_ends_it_and_says_why(open_page, publisher_redis):
+    said = {
+        401: "closed, you have to log in: do so and load this page again",
+        403: "closed, you may not see this run",
+        404: "closed, there is no such run",
+        410: "closed, this run is no longer kept",
+        400: "closed, this page may not listen any more: load it again",
+        503: "disconnected, trying again",
+    }
+    channels = []
+    for status in said:
+        channels.append(Channel(publisher_redis))
+        channels[-1].status = status
+    page = open_page(*channels)
+    states = page.locator("#state")
+    expect(states).to_have_text([*said.values()], timeout=30_000)
+    *refused, away = channels
+    while away.asked < 4:
+        page.wait_for_timeout(50)
+    assert [channel.asked for channel in refused] == [1] * 5
+    away.status = 200
+    expect(states.last).to_have_text("connected", timeout=60_000)
+    for channel in channels:
+        channel.publish("One more")
+    expect(page.locator("#text")).to_have_text(["", "", "", "", "", "One more"], timeout=30_000)
 
 
 def test_ten_thousand_messages_stay_smooth(open_page, channel, results):

@@ -51,6 +51,13 @@ export const words = {
     refused: "closed, this page may not listen any more: load it again",
     paused: "paused, what is said meanwhile is asked for later",
   },
+  /** In place of `refused`, by what `replay` has answered. */
+  refusals: {
+    401: "closed, you have to log in: do so and load this page again",
+    403: "closed, you may not see this run",
+    404: "closed, there is no such run",
+    410: "closed, this run is no longer kept",
+  },
 };
 
 const levels = ["debug", "info", "warning", "error"];
@@ -310,7 +317,8 @@ export class RunProgress extends (globalThis.HTMLElement ?? /** @type {any} */ (
     say(this.#text, text);
     say(this.#percent, percentage(percent));
     fill(this.#bar, run);
-    say(this.#connection, words.connection[run.connection]);
+    const why = words.refusals[/** @type {404} */ (run.error?.status)];
+    say(this.#connection, (run.connection === "refused" && why) || words.connection[run.connection]);
     this.#connection.dataset.state = run.connection;
     say(this.#steps, current === null || !total ? "" : `${current} ${words.of} ${total}`);
     let time = "";

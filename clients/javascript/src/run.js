@@ -141,7 +141,7 @@ export class Run extends Bar {
   cancelRequested = false;
   /** How well the page hears the run. @type {ConnectionState|"paused"} */
   connection = "connecting";
-  /** Why `replay` failed last. @type {Error|undefined} */
+  /** Why `replay` failed last. @type {(Error & {status?: number})|undefined} */
   error;
 
   /**
