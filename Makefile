@@ -87,16 +87,18 @@ test-devices: $(TESTED) ## a lab of 20 routers, in an instance of its own: what 
 	@tests/install.sh
 	@.venv/bin/python -m tests.run all --lanes lab
 
+# An instance of its own beside the checkout's, which is gone afterwards, whatever comes of it.
+define with_instance
+export KIT_INSTANCE=$(1); trap '$(KIT) destroy' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM; $(KIT) up
+endef
+
 test-nodes: $(TESTED) ## three nodes, in an instance of their own, and one fault after another; writes docs/faults.md
 	@tests/install.sh
-	@KIT_INSTANCE=nodes NODES=3 $(KIT) up
-	@KIT_INSTANCE=nodes FAULTS_PAGE=docs/faults.md .venv/bin/python -m pytest tests/nodes
-	@KIT_INSTANCE=nodes $(KIT) destroy
+	@export NODES=3; $(call with_instance,nodes) && FAULTS_PAGE=docs/faults.md .venv/bin/python -m pytest tests/nodes
 
-test-versions: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## the publisher with the oldest and the newest Python here, redis-py and Redis
-	@KIT_INSTANCE=versions PROVIDER=local $(KIT) up
-	@KIT_INSTANCE=versions EVERY_VERSION=1 .venv/bin/python -m pytest -rA tests/versions
-	@KIT_INSTANCE=versions $(KIT) destroy
+test-versions: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## the publisher with the oldest Python here and Debian's newest, redis-py and Redis
+	@export PROVIDER=local PATH="$$(tests/versions/newest_python.sh):$$PATH"; $(call with_instance,versions) \
+	    && EVERY_VERSION=1 .venv/bin/python -m pytest -rA tests/versions
 
 test-security: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## each wall alone, secrets, and 10,000 generated frames and requests
 	@$(KIT) ensure
@@ -106,9 +108,7 @@ test-faults: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## break one thin
 	@tests/install.sh
 	@$(KIT) up
 	@FAULTS_PAGE=docs/faults.md .venv/bin/python -m pytest tests/faults/test_faults.py
-	@KIT_INSTANCE=tls TLS=1 $(KIT) up
-	@KIT_INSTANCE=tls FAULTS_PAGE=docs/faults.md .venv/bin/python -m pytest tests/faults/test_edge.py
-	@KIT_INSTANCE=tls $(KIT) destroy
+	@export TLS=1; $(call with_instance,tls) && FAULTS_PAGE=docs/faults.md .venv/bin/python -m pytest tests/faults/test_edge.py
 
 mutants: $(TESTED) ## break the product in a copy, fault by fault: each must turn its tests red (ONLY=WORD)
 	@tests/install.sh
