@@ -227,7 +227,6 @@ def _configure(variables: Variables, redis_dir: Path, webdis_dir: Path) -> None:
     )
     templates = {
         "users.acl": ROLES_DIR / "redis/templates/users.acl.j2",
-        "replication.conf": ROLES_DIR / "redis/templates/replication.conf.j2",
         "redis.conf": ROLES_DIR / "redis/templates/redis.conf.j2",
         "webdis.json": ROLES_DIR / "webdis/templates/webdis.json.j2",
         "supervisord.conf": CODE_DIR / "supervisord.conf.j2",

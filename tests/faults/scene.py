@@ -25,6 +25,7 @@ from kit.checkout import ROOT
 from kit.errors import KitError
 from kit.verify import CHECKS, publisher
 from kit.websocket import Page as SubscribedPage
+from kit.websocket import trust
 from tests.faults.report import Row
 
 if TYPE_CHECKING:
@@ -203,6 +204,10 @@ class Scene:
         """Return the process id of a unit."""
         return self.command(f"systemctl show --property=MainPID --value {unit}").strip()
 
+    def restarts(self, unit: str) -> int:
+        """Return how often a unit was started again after its process had ended."""
+        return int(self.command(f"systemctl show --property=NRestarts --value {unit}"))
+
     def memory_mib(self, unit: str) -> int:
         """Return how much memory the process of a unit has at the moment."""
         status = self.command(
@@ -226,7 +231,7 @@ class Scene:
         )
 
     def connection(self, receive_bytes: int = 0) -> socket.socket:
-        """Return a TCP connection to Webdis on which nothing has been said.
+        """Return a connection to what pages connect to, on which nothing has been said.
 
         Args:
             receive_bytes: Size of its receive buffer; 0 leaves that to the system.
@@ -236,7 +241,9 @@ class Scene:
         if receive_bytes:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         connection.settimeout(5)
-        connection.connect((address.hostname, address.port))
+        connection.connect((address.hostname, address.port or 443))
+        if self.instance["tls"]:
+            return trust(self.instance).wrap_socket(connection, server_hostname=address.hostname)
         return connection
 
     def wait_until_well(self) -> None:

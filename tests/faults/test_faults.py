@@ -199,6 +199,11 @@ def instance_rebooted(_scene):
     yield strike
 
 
+@contextmanager
+def clients_that_reset(scene):
+    yield partial(crowd.reset_after_subscribing, scene)
+
+
 FAULTS = {
     nothing: "none, for comparison",
     redis_restarted: "Redis restarted",
@@ -214,6 +219,7 @@ FAULTS = {
     power_cut: "power cut, `appendfsync everysec`",
     power_cut_always_synced: "power cut, `appendfsync always`",
     clients_that_never_read: f"{crowd.CLIENTS} clients that never read",
+    clients_that_reset: f"{crowd.RESETS} clients that reset their connection after SUBSCRIBE",
     descriptors_used_up: f"descriptors of Webdis used up for {FULL_SECONDS} s",
     clock_set_back: "clocks set back an hour",
     instance_rebooted: "instance stopped and started (make down, make up)",

@@ -128,7 +128,6 @@ def test_files_there_are_for_their_service(provisioned, server):
         ("/etc/redis/admin_password", "root", "root", 0o600),
         ("/etc/redis/users.acl", "root", "redis", 0o640),
         ("/etc/redis/redis.conf", "root", "redis", 0o640),
-        ("/etc/redis/replication.conf", "root", "redis", 0o640),
         ("/var/lib/redis", "redis", "redis", 0o700),
         ("/etc/webdis", "root", "webdis", 0o750),
         ("/etc/webdis/redis_password", "root", "webdis", 0o640),

@@ -128,6 +128,11 @@ REFUSED = {
         "/etc/webdis/webdis.json",
         "has an acl that does not start with",
     ),
+    "unit": (
+        {"webdis_unit_overrides": "[Service]\nCPUQuota=lots"},
+        "/etc/systemd/system/webdis.service",
+        "systemd finds fault with webdis.service:",
+    ),
     "firewall": ({"firewall_extra_rules": "nonsense"}, "/etc/webdis-kit-firewall.nft", "nonsense"),
 }
 
@@ -137,7 +142,8 @@ REFUSED = {
 def test_a_way_out_is_tried_before_it_replaces_anything(server, provision, role):
     variables, file, said = REFUSED[role]
     before = server.file(file).content_string
-    answer = provision(f"--tags={role}_configure", **variables)
+    tags = "webdis_service" if role == "unit" else f"{role}_configure"
+    answer = provision(f"--tags={tags}", **variables)
     assert answer.returncode != 0
     assert said in answer.stdout
     assert server.file(file).content_string == before
@@ -153,3 +159,21 @@ def test_a_way_out_sets_what_no_variable_names(server, provision):
     finally:
         assert provision(tags).returncode == 0
     assert server.run(samples).stdout.split()[1] == "5"
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("line", ["Restart=sometimes", "ExecStart=/nowhere"])
+def test_a_drop_in_with_a_fault_is_refused_and_webdis_goes_on(server, provision, line):
+    folder = "/etc/systemd/system/webdis.service.d"
+    before = pids(server)
+    write = f"mkdir {folder} && printf '[Service]\\n{line}\\n' >{folder}/own.conf"
+    assert server.run(write).rc == 0
+    try:
+        answer = provision("--tags=webdis_service")
+    finally:
+        assert server.run(f"rm -r {folder} && systemctl daemon-reload").rc == 0
+    assert answer.returncode != 0
+    said = " ".join(answer.stdout.split())
+    assert "systemd finds fault with webdis.service: " in said
+    assert "webdis goes on as it is" in said
+    assert pids(server) == before

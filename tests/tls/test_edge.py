@@ -210,6 +210,24 @@ def test_a_key_of_another_certificate_never_lies_on_the_server(
     assert server.file(file).sha256sum == before
 
 
+@pytest.mark.timeout(600)
+def test_a_way_out_adds_a_location_and_is_tried_before_it_replaces_anything(instance, server):
+    file = server.file("/etc/edge/nginx.conf")
+    before = file.content_string
+    answer = provision("--tags=webdis_edge_configure", webdis_edge_extra_config="nonsense;")
+    assert answer.returncode != 0
+    assert 'unknown directive "nonsense"' in answer.stdout
+    assert file.content_string == before
+    tags = "--tags=webdis_edge_configure,webdis_edge_service"
+    try:
+        location = "location = /more { return 204; }"
+        assert provision(tags, webdis_edge_extra_config=location).returncode == 0
+        assert ask(instance, "/more") == 204
+    finally:
+        assert provision(tags).returncode == 0
+    assert ask(instance, "/more") == 404
+
+
 # Last in this file: they use up what this address may ask for.
 
 

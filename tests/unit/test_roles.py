@@ -189,6 +189,11 @@ MISTAKES = {
         "redis_tls is true, and redis_tls_ca, redis_tls_certificate or redis_tls_private_key is",
     ),
     "webdis_port": ("webdis", WEBDIS | {"webdis_port": 0}, "webdis_port is 0; allowed are 1 to"),
+    "webdis_installed": (
+        "webdis",
+        WEBDIS | {"webdis_installed": {"port": 7379}, "webdis_port": 7380},
+        "allowed is one Webdis on a server",
+    ),
     "webdis_listen_address": (
         "webdis",
         WEBDIS | {"webdis_listen_address": "lan"},
