@@ -288,6 +288,8 @@ def _write_inventory(machines: list[Machine], more: list[dict[str, Any]]) -> Non
             # The alias of ssh_config. Ansible names the connection that it shares after it: with
             # `server` that of one checkout would be taken for another's.
             "ansible_host": node_name(node),
+            # Of ssh_config, too. Ansible has to know, or root becomes root by sudo in each task.
+            "ansible_user": "root",
             "ansible_ssh_common_args": f"-F {shlex.quote(str(SSH_CONFIG))}",
             "kit_dir": str(KIT_DIR),
             "kit_cache_dir": str(CACHE_DIR),

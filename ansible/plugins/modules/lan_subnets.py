@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Tell which networks an interface of this system is in."""
+"""Tell which networks an interface of this system is in, and from where Ansible reaches it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: lan_subnets
 short_description: The IPv4 and IPv6 networks of one interface
 description:
-  - Asks C(ip) which networks one interface of the server is in. Changes nothing.
+  - Asks C(ip) which networks one interface of the server is in. Changes nothing, needs no rights.
 version_added: 0.1.0
 author: The webdis-kit authors (@webdis-kit)
 options:
@@ -31,10 +31,21 @@ subnets:
   elements: str
   returned: always
   sample: [192.168.1.0/24, "fe80::/64"]
+client:
+  description: Address from which Ansible is logged in by SSH, or empty. Without a zone.
+  type: str
+  returned: always, also where it fails
+  sample: 192.168.1.10
+client_port:
+  description: TCP port of the server that it came to, or empty.
+  type: str
+  returned: always, also where it fails
+  sample: "22"
 """
 
 import ipaddress
 import json
+import os
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -46,6 +57,10 @@ def main() -> None:
     )
     address = module.params["address"]
 
+    # Become may take it away.
+    login = os.environ.get("SSH_CONNECTION", "").split() or ["", ""]
+    client = {"client": login[0].partition("%")[0], "client_port": login[-1]}
+
     def ask(*arguments: str) -> list[dict]:
         return json.loads(module.run_command(["ip", "-j", *arguments], check_rc=True)[1] or "[]")
 
@@ -54,12 +69,13 @@ def main() -> None:
     else:
         routes = ask("-4", "route", "show", "default") or ask("-6", "route", "show", "default")
         if not routes:
-            module.fail_json(msg="There is no default route: set firewall_lan_address.")
+            module.fail_json(msg="There is no default route: set firewall_lan_address.", **client)
         select = ["dev", routes[0]["dev"]]
     links = [link for link in ask("address", "show", *select) if link.get("addr_info")]
     if not links:
         module.fail_json(
-            msg=f"firewall_lan_address is {address}; allowed is an address of this server."
+            msg=f"firewall_lan_address is {address}; allowed is an address of this server.",
+            **client,
         )
     subnets = {
         ipaddress.ip_interface(f"{entry['local']}/{entry['prefixlen']}").network
@@ -68,7 +84,9 @@ def main() -> None:
         if "local" in entry
     }
     module.exit_json(
-        changed=False, subnets=[str(net) for net in sorted(subnets, key=lambda n: (n.version, n))]
+        changed=False,
+        subnets=[str(net) for net in sorted(subnets, key=lambda n: (n.version, n))],
+        **client,
     )
 
 
