@@ -100,7 +100,8 @@ def reference() -> str:
     for member in _members(bar):
         lines += _entry(4, member, member.name)
     lines += ["### Limits", ""]
-    lines += [f"- `{one.name}` = {one.value}" for one in public if one.is_attribute]
+    for one in [one for one in public if one.is_attribute]:
+        lines.append(f"- `{one.name}` = {one.value}: {_line(one.docstring.value)}")
     return "\n".join(lines) + "\n"
 
 

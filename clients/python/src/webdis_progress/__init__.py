@@ -9,18 +9,23 @@ What is published, and what a page is told: clients/PROTOCOL.md.
 
 from webdis_progress._aio import AsyncProgress, AsyncTask
 from webdis_progress._errors import CancelledError, EndedError, NotSentError, ProgressError
-from webdis_progress._event import (
+from webdis_progress._event import LEVELS, TERMINAL
+from webdis_progress._limits import (
+    EXPIRY_SECONDS,
     INTEGER_LIMIT,
-    LEVELS,
+    JOIN_MESSAGES,
+    MAX_CHANNEL_BYTES,
+    MAX_CHANNEL_BYTES_WHEN_TIGHT,
     MAX_DATA_BYTES,
+    MAX_MESSAGES,
     MAX_PAYLOAD_BYTES,
-    TERMINAL,
+    MAX_TASKS,
+    MAX_WRITERS,
+    REPLAY_MESSAGES,
 )
 from webdis_progress._observer import Observer, set_observer
 from webdis_progress._progress import Progress, Task
 from webdis_progress._replay import (
-    JOIN_MESSAGES,
-    REPLAY_MESSAGES,
     Position,
     Replay,
     State,
@@ -30,13 +35,6 @@ from webdis_progress._replay import (
     replay,
     replay_async,
 )
-from webdis_progress._scripts import (
-    EXPIRY_SECONDS,
-    MAX_CHANNEL_BYTES,
-    MAX_MESSAGES,
-    MAX_TASKS,
-    MAX_WRITERS,
-)
 
 __all__ = [
     "EXPIRY_SECONDS",
@@ -44,6 +42,7 @@ __all__ = [
     "JOIN_MESSAGES",
     "LEVELS",
     "MAX_CHANNEL_BYTES",
+    "MAX_CHANNEL_BYTES_WHEN_TIGHT",
     "MAX_DATA_BYTES",
     "MAX_MESSAGES",
     "MAX_PAYLOAD_BYTES",

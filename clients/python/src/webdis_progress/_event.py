@@ -9,20 +9,19 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple, SupportsIndex
 
-# Webdis corrupts its stream at a message of 65,536 bytes; stay well below.
-MAX_PAYLOAD_BYTES = 32 * 1024
-# What a message has besides its text, its data and the names of its task needs less than 500 bytes.
-MAX_TEXT_BYTES = MAX_PAYLOAD_BYTES - 512
-MAX_DATA_BYTES = 8 * 1024
-MAX_NAME_LENGTH = 200
-# What is kept of an event as a bar's last state.
-MAX_STATE_BYTES = 2048
-MAX_STATE_TEXT_BYTES = 1024
-# Integers that JavaScript tells apart.
-INTEGER_LIMIT = 2**53
+from webdis_progress._limits import (
+    INTEGER_LIMIT,
+    MAX_DATA_BYTES,
+    MAX_NAME_LENGTH,
+    MAX_STATE_BYTES,
+    MAX_STATE_TEXT_BYTES,
+    MAX_TEXT_BYTES,
+)
 
 TERMINAL = ("done", "failed", "cancelled", "skipped")
+"""Kinds of an event that ends its task, or the run."""
 LEVELS = ("debug", "info", "warning", "error")
+"""How much an event may matter."""
 RUN = b"run"  # the bar of the run itself
 
 _json = json.JSONEncoder().encode  # json.dumps looks at its options each time

@@ -26,8 +26,8 @@ from redis.exceptions import (
 
 from webdis_progress._errors import EndedError, NotSentError
 from webdis_progress._event import RUN, TERMINAL
+from webdis_progress._limits import TRIM_BYTES
 from webdis_progress._observer import observer
-from webdis_progress._scripts import TRIM_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence

@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
 
 from webdis_progress import _event
+from webdis_progress._limits import JOIN_MESSAGES, REPLAY_MESSAGES
 from webdis_progress._scripts import REPLAY
 
 if TYPE_CHECKING:
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
 
     from redis import Redis
     from redis.asyncio import Redis as AsyncRedis
-
-REPLAY_MESSAGES = 1000  # in one answer
-JOIN_MESSAGES = 100  # for one that joins
 
 _log = logging.getLogger("webdis_progress")
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-MAX_MESSAGES = 10_000  # kept for replay; a few more until the next trimming
-MAX_CHANNEL_BYTES = 8 * 1024 * 1024  # of them
-# When Redis's memory is three quarters full, a channel keeps no more than this: it pays for
-# its messages with its own earlier ones, and small channels keep theirs.
-MAX_CHANNEL_BYTES_WHEN_TIGHT = 256 * 1024
-TIGHT = 0.75
-EXPIRY_SECONDS = 24 * 3600
-# Of the last states of tasks, and of the writers' counts, the half that was heard longest ago
-# is forgotten when there are more. No retry is that late.
-MAX_TASKS = 2000
-MAX_WRITERS = 2000
-# More than can be published between two syncs of the append-only file.
-LOST_MESSAGES = 1_000_000
-TRIM_BYTES = 64 * 1024  # so many bytes from one trimming to the next
+from webdis_progress._limits import (
+    EXPIRY_SECONDS,
+    LOST_MESSAGES,
+    MAX_CHANNEL_BYTES,
+    MAX_CHANNEL_BYTES_WHEN_TIGHT,
+    MAX_MESSAGES,
+    MAX_TASKS,
+    MAX_WRITERS,
+    TIGHT,
+    TRIM_BYTES,
+)
 
 # KEYS: state, events. ARGV: channel, the state that the writer expects, the one that follows it,
 # two digits (1: it is time to renew the expiry and to trim; 1: the writer sends again what is not
