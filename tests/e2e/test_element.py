@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import secrets
@@ -15,8 +14,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-# On two idle cores it is below 50; the machine that tests is not idle.
-LONGEST_TASK_MILLISECONDS = 50
+from tests.e2e.tabs import LONGEST_TASK_MILLISECONDS, longest_task
+
 MESSAGES = 10_000
 MESSAGES_A_SECOND = 200
 SECONDS = 5
@@ -35,32 +34,6 @@ SCRIPT = """
 import { defineRunProgress } from "/static/webdis-progress/element.js";
 defineRunProgress();
 """
-
-
-@contextlib.contextmanager
-def longest_task(page):
-    """Yield a list that gets, at the end, the longest task of the page's main thread.
-
-    In milliseconds of processor time: on an idle machine that is what it lasts, and other
-    work on the machine does not count.
-    """
-    browser = page.context.browser
-    browser.start_tracing(page=page, categories=["toplevel"])
-    longest = []
-    yield longest
-    events = json.loads(browser.stop_tracing())["traceEvents"]
-    threads = {
-        (event["pid"], event["tid"])
-        for event in events
-        if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
-    }
-    longest.append(
-        max(
-            event["tdur"] / 1000
-            for event in events
-            if "RunTask" in event["name"] and (event["pid"], event["tid"]) in threads
-        )
-    )
 
 
 class Channel:

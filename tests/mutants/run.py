@@ -112,7 +112,8 @@ def commands(tests: Iterable[str]) -> list[list[str]]:
             of_pytest.append(test)
     if of_pytest:
         words = (PYTHON, "-m", "pytest", "-x", "-q", f"--timeout={TEST_SECONDS}")
-        found.append([*words, *of_pytest])
+        # By folder: asyncio's tests do not run after a browser's in one process.
+        found.append([*words, *sorted(of_pytest)])
     return found
 
 
