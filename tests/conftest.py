@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from testinfra.host import Host
 
 
+EXPECT_MILLISECONDS = 30_000
+
 # The demo knows nothing of names of instances: it and what a test starts are told the folder.
 os.environ.setdefault("DEMO_KIT_DIR", str(KIT_DIR))
 
@@ -113,10 +115,12 @@ def browser_home(instance: dict[str, Any], tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="session")
 def launch(browser_home: Path) -> Iterator[Callable[..., Browser]]:
     """Return a function that launches a Chromium; ``home`` has the CAs that it trusts."""
-    from playwright.sync_api import sync_playwright  # noqa: PLC0415  # unit tests run without it
+    from playwright.sync_api import expect, sync_playwright  # noqa: PLC0415  # unit tests do without
 
     program = shutil.which("chromium")
     assert program, "chromium is missing; tests/install.sh installs it"
+    # Playwright's own 5 seconds are over before a page is there, where the machine is busy.
+    expect.set_options(timeout=EXPECT_MILLISECONDS)
     with sync_playwright() as playwright:
         yield lambda home=browser_home, **options: playwright.chromium.launch(
             executable_path=program,

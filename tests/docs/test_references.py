@@ -79,6 +79,12 @@ def test_files_that_are_named_exist(name):
         assert any(place in TRACKED or place in FOLDERS for place in places), f"{name}: {text}"
 
 
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_words_are_those_that_everybody_knows(name):
+    text = (ROOT / name).read_text("utf-8")
+    assert not re.search(r"\balone\b", text, re.IGNORECASE), f"{name}: say `only`"
+
+
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kit.checkout import ROOT
+from tests.e2e.looks import PICTURES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +55,5 @@ def page(visitor):
 @pytest.fixture(scope="session")
 def results() -> Path:
     """Return the folder for what tests leave to look at."""
-    folder = ROOT / "test-results"
-    folder.mkdir(exist_ok=True)
-    return folder
+    PICTURES.mkdir(exist_ok=True)
+    return PICTURES

@@ -14,6 +14,7 @@ from werkzeug.serving import make_server
 from demo_app import create_app
 from demo_app.lessons import shared
 from demo_app.lessons.shared import STEPS
+from tests.e2e.looks import look_at
 from webdis_progress import Progress, events_after
 
 PAGE = "/shared/"
@@ -93,8 +94,15 @@ def test_the_page_says_when_the_server_is_away_and_comes_back(page, redis_servic
     page.goto(PAGE)
     expect(page.locator("#state")).to_have_text("connected")
     redis_service.stop()
-    expect(page.locator("#state")).to_have_text(re.compile("disconnected|connecting"))
-    redis_service.start()
+    try:
+        expect(page.locator("#state")).to_have_text(re.compile("disconnected|connecting"))
+        look_at(page, "server-away", "light", "dark")
+        tab = page.context.new_page()
+        tab.goto("/job/")
+        expect(tab.locator("h1")).to_have_text("Message server away")
+        look_at(tab, "server-away-form", "light", "dark")
+    finally:
+        redis_service.start()
     expect(page.locator("#state")).to_have_text("connected", timeout=30_000)
 
 
