@@ -100,7 +100,7 @@ test-versions: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## the publishe
 	@export PROVIDER=local PATH="$$(tests/versions/newest_python.sh):$$PATH"; $(call with_instance,versions) \
 	    && EVERY_VERSION=1 .venv/bin/python -m pytest -rA tests/versions
 
-test-security: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## each wall alone, secrets, and 10,000 generated frames and requests
+test-security: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## each wall by itself, secrets, and 10,000 generated frames and requests
 	@$(KIT) ensure
 	@FUZZ_CONNECTIONS=2400 .venv/bin/python -m pytest -s tests/security
 
@@ -172,8 +172,8 @@ screenshots: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## take the pictu
 	@tests/install.sh
 	@$(KIT) ensure
 	@.venv/bin/python -m pytest tests/e2e/test_tour.py -k 'accessible or moving'
-	@# Those of the routers and of the CA are left by make test-devices and make test-tls.
-	for picture in test-results/lesson-*-light.png test-results/lesson-*-dark.png test-results/ca-*.png test-results/start.webp; do [ ! -e "$$picture" ] || cp "$$picture" docs/images/; done
+	@# Those of the routers, of the CA and of the tutorial are left by make test-all.
+	for picture in test-results/lesson-*-light.png test-results/lesson-*-dark.png test-results/ca-*.png test-results/tutorial-*.png test-results/start.webp; do [ ! -e "$$picture" ] || cp "$$picture" docs/images/; done
 
 diagrams: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## draw the diagrams of docs/ again
 	@tests/install.sh
