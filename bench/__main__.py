@@ -7,9 +7,11 @@ import json
 import os
 import platform
 import shutil
+import statistics
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -35,19 +37,23 @@ LIBRARIES = (
     "flask-sse",
     "gevent",
     "gunicorn",
+    "pyzmq",
 )
 
 
 def environment(lab: Lab) -> dict[str, Any]:
     """Return what the figures depend on: machine, kernel, versions, other load."""
-    packages = subprocess.run(
-        lab.chroot(
-            "dpkg-query", "-W", "-f", "${Package} ${Version}\n", "nginx", "libnginx-mod-nchan"
-        ),
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
+    query = ["dpkg-query", "-W", "-f", "${Package} ${Version}\n"]
+    packages = [
+        word
+        for command in (
+            [*query, "nginx", "libnginx-mod-nchan"],
+            ["chroot", "/bookworm", *query, "pushpin"],
+        )
+        for word in subprocess.run(
+            lab.chroot(*command), capture_output=True, text=True, check=True
+        ).stdout.split()
+    ]
     instance = json.loads((ROOT / ".kit/instance.json").read_text())
     model = next(
         line.split(": ")[1]
@@ -82,7 +88,12 @@ def environment(lab: Lab) -> dict[str, Any]:
     }
 
 
-def with_system(lab: Lab, system: System, work: Callable[[Running, Fleet], Any]) -> Any:  # noqa: ANN401  # what the work returns
+def with_system(
+    lab: Lab,
+    system: System,
+    work: Callable[[Running, Fleet, workloads.Size], dict[str, Any]],
+    size: workloads.Size,
+) -> dict[str, Any]:
     """Start a system, do some work with it, end it; a failure is part of the results."""
     for leftover in lab.work.iterdir():
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
@@ -92,7 +103,7 @@ def with_system(lab: Lab, system: System, work: Callable[[Running, Fleet], Any])
         fleet = running.fleet()
         gc.collect()
         gc.disable()
-        return work(running, fleet)
+        return work(running, fleet, size)
     except Exception as error:  # noqa: BLE001  # one that fails must not cost the others' figures
         print(f"  {system.name}: {error}", flush=True)
         return {"errors": [str(error)]}
@@ -103,69 +114,85 @@ def with_system(lab: Lab, system: System, work: Callable[[Running, Fleet], Any])
         stop_all()
 
 
+def written(results: dict[str, Any]) -> str:
+    """Return a part's results as JSON, a line for each repeat of a system."""
+    systems = ",\n".join(
+        f"{json.dumps(name)}: "
+        + json.dumps({**system, "repeats": []})[:-2]
+        + ",".join(f"\n {json.dumps(one)}" for one in system["repeats"])
+        + "]}"
+        for name, system in results["systems"].items()
+    )
+    rest = {key: value for key, value in results.items() if key != "systems"}
+    return json.dumps({**rest, "systems": {}})[:-2] + f"\n{systems}\n}}}}\n"
+
+
+def measure(
+    lab: Lab, part: str, systems: list[System], size: workloads.Size, target: Path
+) -> dict[str, Any]:
+    """Do one part of the work with all systems in turn, again and again; return the results.
+
+    What there is stands in ``target`` after each repeat: one that is ended early is not lost.
+    """
+    start = time.monotonic()
+    if part == "rate":
+        size = replace(size, client_rate=ceiling.messages_per_second())
+    results: dict[str, Any] = {
+        "environment": environment(lab),
+        "systems": {one.name: {"title": one.title, "repeats": []} for one in systems},
+    }
+    loads = []
+    for repeat in range(size.repeats):
+        # Another order each time, so that nobody always follows the same one.
+        for one in systems[repeat % len(systems) :] + systems[: repeat % len(systems)]:
+            seconds = time.monotonic() - start
+            print(f"{seconds:5.0f} s  {part}, {repeat + 1}/{size.repeats}: {one.title}", flush=True)
+            done = with_system(lab, one, workloads.PARTS[part], size)
+            results["systems"][one.name]["repeats"].append({"errors": [], **done})
+            loads.append(os.getloadavg()[0])
+        # Its own is about 2: the client and the server keep a core busy each.
+        results["environment"]["load_during"] = statistics.median(loads)
+        results["seconds"] = round(time.monotonic() - start)
+        results["size"] = {**vars(size), "repeats": repeat + 1}
+        target.write_text(written(results))
+    return results
+
+
 def main() -> int:
-    """Run; return the exit code."""
+    """Run the parts that PARTS names, or all; return the exit code."""
     quick = bool(os.environ.get("QUICK"))
     only = os.environ.get("SYSTEMS", "").split()
+    parts = os.environ.get("PARTS", "").split() or list(workloads.PARTS)
     size = workloads.QUICK if quick else workloads.FULL
+    if repeats := os.environ.get("REPEATS"):
+        size = replace(size, repeats=int(repeats))
+    for what, wanted, known in (
+        ("PARTS", parts, list(workloads.PARTS)),
+        ("SYSTEMS", only, [one.name for one in SYSTEMS]),
+    ):
+        if unknown := sorted(set(wanted) - set(known)):
+            print(f"Error: {what}: {unknown[0]} is none of: {' '.join(known)}.", file=sys.stderr)
+            return 2
     passwords = {
         file.name.removeprefix("redis_"): file.read_text().strip()
         for file in (ROOT / ".kit/secrets").glob("redis_*")
     }
     lab = Lab(Path(sys.argv[1]), passwords)
     os.sched_setaffinity(0, {CLIENT_CORE})
-    start = time.monotonic()
-    results: dict[str, Any] = {
-        "environment": environment(lab),
-        "size": vars(size),
-        "client_messages_per_second": ceiling.messages_per_second(),
-        "systems": {},
-    }
-    print(f"The client alone receives {results['client_messages_per_second']:,.0f} messages/s")
-    systems = [one for one in SYSTEMS if not only or one.name in only]
-    for one in systems:
-        results["systems"][one.name] = {"title": one.title, "repeats": []}
-    limit = results["client_messages_per_second"]
-
-    def note(system: System, what: str) -> None:
-        print(f"{time.monotonic() - start:5.0f} s  {system.title}: {what}", flush=True)
-
-    for repeat in range(size.repeats):
-        # Another order each time, so that nobody always follows the same one.
-        for one in systems[repeat % len(systems) :] + systems[: repeat % len(systems)]:
-            note(one, f"repeat {repeat + 1} of {size.repeats}")
-
-            def all_of(running: Running, fleet: Fleet) -> dict[str, Any]:
-                return {
-                    "steady": workloads.steady(running, fleet, size, size.steady),
-                    **workloads.storm_and_broadcast(running, fleet, size),
-                    "reconnect": workloads.reconnect(running, fleet, size, front_dies=True),
-                    "cut": workloads.reconnect(running, fleet, size, front_dies=False),
-                    "reload": workloads.reload(running, fleet, size),
-                    "late": workloads.late_page(running, fleet, size),
-                }
-
-            def highest(running: Running, fleet: Fleet) -> dict[str, Any]:
-                return {"highest": workloads.highest_rate(running, fleet, size, limit)}
-
-            def many(running: Running, fleet: Fleet) -> dict[str, Any]:
-                return workloads.idle_and_growth(running, fleet, size)
-
-            # Each of these wants the system as it starts: no subscribers, no queue left over.
-            done: dict[str, Any] = {"errors": []}
-            parts = {"all_of": all_of, "highest": highest, "many": many}
-            for part in [parts[name] for name in one.works or parts]:
-                found = with_system(lab, one, part)
-                done["errors"] += found.pop("errors", [])
-                done |= found
-            results["systems"][one.name]["repeats"].append(done)
-    results["seconds"] = round(time.monotonic() - start)
-    # A look, or a part, is no measurement: the documents stay as they are.
-    partial = quick or bool(only)
-    target = ROOT / ".kit/bench.json" if partial else RESULTS / "full.json"
-    target.write_text(json.dumps(results, indent=1) + "\n")
-    print(in_terminal(results))
-    print(f"Figures:  {target.relative_to(ROOT)}" if partial else render())
+    # A look, or a part of the systems, is no measurement: the documents stay as they are.
+    look = quick or bool(only)
+    folder = ROOT / ".kit/bench" if look else RESULTS
+    folder.mkdir(exist_ok=True)
+    runs = {}
+    for part in parts:
+        systems = [
+            one
+            for one in SYSTEMS
+            if (not only or one.name in only) and (not one.parts or part in one.parts)
+        ]
+        runs[part] = measure(lab, part, systems, size, folder / f"{part}.json")
+    print(in_terminal(runs))
+    print(f"Figures:  {folder.relative_to(ROOT)}/" if look else render())
     return 0
 
 

@@ -100,8 +100,7 @@ class Program:
     def stop(self) -> None:
         """End it and all that it has started."""
         for number, seconds in ((signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, _STOP_SECONDS)):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, number)
+            self._signal(number)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(seconds)
             deadline = time.monotonic() + seconds
@@ -112,10 +111,15 @@ class Program:
 
     def restart(self) -> None:
         """Kill it, as a crash would, and start it again at once."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        self._signal(signal.SIGKILL)
         self.stop()
         self.start()
+
+    def _signal(self, number: int) -> None:
+        # Not by group: some programs give each process that they start one of its own.
+        for pid in self._pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def _pids(self) -> list[int]:
         session = str(self.process.pid)

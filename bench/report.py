@@ -13,6 +13,7 @@ import jinja2
 from bench.bars import picture
 from bench.documents import fill
 from bench.systems import SYSTEMS
+from bench.workloads import PARTS
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -33,12 +34,12 @@ class Figures:
     """The figures of one system, over all repeats.
 
     Args:
-        entry: The system's part of the results.
+        title: For people.
+        repeats: Of all parts of the work.
     """
 
-    def __init__(self, entry: dict[str, Any]) -> None:
-        self.title: str = entry["title"]
-        self._repeats = entry["repeats"]
+    def __init__(self, title: str, repeats: list[dict[str, Any]]) -> None:
+        self.title, self._repeats = title, repeats
         self.errors = [error for repeat in self._repeats for error in repeat["errors"]]
 
     def values(self, work: str, *path: str) -> list[float]:
@@ -105,6 +106,17 @@ class Figures:
                 used = sum(idle[what].get(label, 0) for label in labels or idle[what])
                 found.append(used / idle["subscribers"] / unit)
         return _median(found)
+
+
+def _figures(runs: dict[str, dict[str, Any]]) -> dict[str, Figures]:
+    """Return the systems' figures, from the parts that were run."""
+    found = {}
+    for system in SYSTEMS:
+        entries = [run["systems"].get(system.name) for run in runs.values()]
+        repeats = [repeat for entry in entries if entry for repeat in entry["repeats"]]
+        if repeats:
+            found[system.name] = Figures(system.title, repeats)
+    return found
 
 
 def _number(value: float | None, digits: int = 1) -> str:
@@ -273,13 +285,30 @@ def _summary(systems: dict[str, Figures]) -> str:
     return "\n".join(lines)
 
 
-def in_terminal(results: dict[str, Any]) -> str:
-    """Return one run's own figures as a table of text, and the machine that they are of."""
+def _run(run: dict[str, Any]) -> str:
+    """Return when a part was run, on what, how often, and what else the machine did."""
+    env, repeats = run["environment"], run["size"]["repeats"]
+    load = f"load {env['load_before']:.1f} before"
+    if "load_during" in env:
+        load += f" and {env['load_during']:.1f} meanwhile"
+    return (
+        f"{env['at'][:16]}, commit {env['commit']}, {run['seconds']} s, "
+        f"{repeats} {'repeats, medians' if repeats > 1 else 'repeat'}, {load}"
+    )
+
+
+def in_terminal(runs: dict[str, dict[str, Any]]) -> str:
+    """Return what was run as a table of text, and the machine that the figures are of.
+
+    Args:
+        runs: The results of each part of the work.
+    """
+    systems = _figures(runs)
     rows: list[tuple[str, ...]] = [
         ("", "p50", "p99", "CPU", "held", "memory", "all in", "lost:", "lost:"),
         ("", "ms", "ms", "us/message", "messages/s", "KiB/page", "s", "front killed", "cut off"),
     ]
-    for one in (Figures(entry) for entry in results["systems"].values()):
+    for one in systems.values():
         p50, p99 = (one.median("steady", "latency_us", name) for name in ("p50", "p99"))
         lost = [
             f"{one.total(work, 'lost')} of {planned:,}" if planned else "–"
@@ -306,8 +335,9 @@ def in_terminal(results: dict[str, Any]) -> str:
         ).rstrip()
         for row in rows
     ]
-    env, size = results["environment"], results["size"]
-    for one in (Figures(entry) for entry in results["systems"].values()):
+    latest = next(reversed(runs.values()))
+    env, size = latest["environment"], latest["size"]
+    for one in systems.values():
         lines += [f"{one.title} failed: {error}" for error in one.errors]
         if (seconds := one.median("late", "seconds")) is not None:
             kib = (one.median("late", "bytes") or 0) / 1024
@@ -322,13 +352,11 @@ def in_terminal(results: dict[str, Any]) -> str:
                 f"{one.total('reload', 'lost')} of {planned:,} missing"
             )
     versions = ", ".join(f"{name} {version}" for name, version in env["versions"].items())
-    repeats = f"{size['repeats']} repeats, medians" if size["repeats"] > 1 else "1 repeat"
+    lines += ["", *(f"Run:      {part}, {_run(run)}" for part, run in runs.items())]
     lines += [
-        "",
-        f"Run:      {env['at']}, commit {env['commit']}, {results['seconds']} s, {repeats}",
         (
             f"Machine:  {env['processor']}, {env['cores']} cores, {env['memory_gib']} GiB, "
-            f"kernel {env['kernel']}, load before {env['load_before']:.1f}"
+            f"kernel {env['kernel']}"
         ),
         f"Versions: {versions}",
     ]
@@ -336,14 +364,15 @@ def in_terminal(results: dict[str, Any]) -> str:
 
 
 def render() -> str:
-    """Render the document from the results of the last full run.
+    """Render the document from the results of the last run of each part.
 
     Returns:
         What was written, for people.
     """
-    source = RESULTS / "full.json"
-    results = json.loads(source.read_text(encoding="utf-8"))
-    systems = {name: Figures(entry) for name, entry in results["systems"].items()}
+    runs = {
+        part: json.loads((RESULTS / f"{part}.json").read_text(encoding="utf-8")) for part in PARTS
+    }
+    systems = _figures(runs)
     others = {
         name: json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
         for name, file in ((name, RESULTS / f"{name}.json") for name in ("up", "publisher"))
@@ -357,26 +386,35 @@ def render() -> str:
         autoescape=False,  # noqa: S701  # Markdown, from our own numbers
     )
     text = environment.get_template("benchmark.md.j2").render(
-        results=results,
-        source=source.name,
+        runs=runs,
+        size=runs["messages"]["size"],
+        env=runs["messages"]["environment"],
+        run=_run,
+        lacking={
+            part: [
+                one.title
+                for one in SYSTEMS
+                if part in (one.parts or PARTS) and one.name not in run["systems"]
+            ]
+            for part, run in runs.items()
+        },
         systems=systems,
         raw=systems[LIMIT],
         goals=_goals(systems),
         plots=_plots(systems),
         several=[
-            _of_nodes(systems[name], _pages_of_a_node(), results["environment"]["cores"])
+            _of_nodes(systems[name], _pages_of_a_node(), runs["messages"]["environment"]["cores"])
             for name in ("kit_replay", "kit_replay_tls")
             if name in systems
         ],
         pages=_pages_of_a_node(),
-        added=[one.title for one in SYSTEMS if one.name not in systems],
         number=_number,
         ratio=_ratio,
         **others,
     )
     DOCUMENT.write_text(text, encoding="utf-8")
     fill(README, BEGIN, END, _summary(systems))
-    return f"Written: {DOCUMENT.relative_to(ROOT)}, docs/images/benchmark-*.svg, from {source.name}"
+    return f"Written: {DOCUMENT.relative_to(ROOT)}, docs/images/benchmark-*.svg"
 
 
 if __name__ == "__main__":

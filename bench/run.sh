@@ -12,7 +12,7 @@ if [ "$(id -u)" != 0 ]; then
         echo "Error: the benchmark needs root, and sudo would ask for a password: run \`sudo -v\` first." >&2
         exit 1
     }
-    exec sudo -n --preserve-env=QUICK,XDG_CACHE_HOME,HOME "$0"
+    exec sudo -n --preserve-env=QUICK,PARTS,REPEATS,SYSTEMS,XDG_CACHE_HOME,HOME "$0"
 fi
 if [ -z "${BENCH_NAMESPACES:-}" ]; then
     # What is mounted and started below is gone with this process.
@@ -49,6 +49,22 @@ if ! chroot "$lab" dpkg-query -W libnginx-mod-nchan >/dev/null 2>&1; then
         exit 1
     }
 fi
+# Of Debian, only 12 has it.
+if [ ! -d "$lab/bookworm" ]; then
+    echo "Installing beside it: a Debian 12 with pushpin"
+    rm -rf "$lab/bookworm.partial"
+    mmdebstrap --variant=minbase --include=pushpin --dpkgopt='path-exclude=/usr/share/doc/*' \
+        bookworm "$lab/bookworm.partial" >.kit/logs/bench-pushpin.log 2>&1 || {
+        tail -n 15 .kit/logs/bench-pushpin.log
+        echo "Error: Pushpin could not be installed; check the network, then run \`make bench\` again." >&2
+        exit 1
+    }
+    mkdir "$lab/bookworm.partial/bench"
+    mv "$lab/bookworm.partial" "$lab/bookworm"
+fi
+mount --bind "$lab/bench" "$lab/bookworm/bench"
+mount --bind /dev "$lab/bookworm/dev"
+mount -t proc proc "$lab/bookworm/proc"
 status=0
 .venv/bin/python -m bench "$lab" || status=$?
 chown -R --reference=bench bench/results docs/benchmark.md 2>/dev/null || true

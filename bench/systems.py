@@ -114,13 +114,13 @@ class System:
         name: Key in the results.
         title: For people.
         start: Starts it.
-        works: Those that it does; none: all.
+        parts: Of the work, those that it does; none: all.
     """
 
     name: str
     title: str
     start: Callable[[Lab], Running]
-    works: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
 
 # -- Redis ------------------------------------------------------------------------
@@ -522,7 +522,7 @@ def socketio(lab: Lab) -> Running:
     return Running([server, front], front, lambda: Fleet(("127.0.0.1", port), protocol, publisher))
 
 
-def _gunicorn(lab: Lab, app: str, redis_port: int) -> tuple[Program, int]:
+def _gunicorn(lab: Lab, app: str, redis_port: int, label: str = "front") -> tuple[Program, int]:
     port = free_port()
     command = [
         *(PYTHON, "-m", "gunicorn", "--worker-class", "gevent", "--workers", "1"),
@@ -531,7 +531,8 @@ def _gunicorn(lab: Lab, app: str, redis_port: int) -> tuple[Program, int]:
         *("--bind", f"127.0.0.1:{port}", app),
     ]
     environment = {"REDIS_URL": f"redis://127.0.0.1:{redis_port}"}
-    return Program("front", command, port, lab.work / "front.log", environment=environment), port
+    log = lab.work / f"{label}.log"
+    return Program(label, command, port, log, environment=environment), port
 
 
 def flask_sse(lab: Lab) -> Running:
@@ -561,6 +562,28 @@ def flask_sse(lab: Lab) -> Running:
     )
 
 
+def _publishing(
+    lab: Lab, module: str, environment: dict[str, str]
+) -> tuple[Program, Callable[[dict[str, Any]], None]]:
+    """Start a peer's own publisher beside the client; return what hands it an order."""
+    publisher = Program(
+        "publisher",
+        [PYTHON, "-m", module],
+        None,
+        lab.work / "publisher.log",
+        environment=environment,
+        core=CLIENT_CORE,
+    )
+
+    def hand_over(order: dict[str, Any]) -> None:
+        stream = publisher.process.stdin
+        assert stream is not None  # noqa: S101  # it is a pipe
+        stream.write(json.dumps({**order, "text": MESSAGE.decode()}).encode() + b"\n")
+        stream.flush()
+
+    return publisher, hand_over
+
+
 def channels(lab: Lab) -> Running:
     """Django Channels with daphne and channels_redis."""
     server, redis_port = _redis(lab, kit=False)
@@ -576,24 +599,57 @@ def channels(lab: Lab) -> Running:
         lab.work / "front.log",
         environment=environment,
     )
-    publisher = Program(
-        "publisher",
-        [PYTHON, "-m", "bench.peers.channels_app"],
-        None,
-        lab.work / "publisher.log",
-        environment=environment,
-        core=CLIENT_CORE,
-    )
-
-    def hand_over(order: dict[str, Any]) -> None:
-        stream = publisher.process.stdin
-        assert stream is not None  # noqa: S101  # it is a pipe
-        stream.write(json.dumps({**order, "text": MESSAGE.decode()}).encode() + b"\n")
-        stream.flush()
-
+    publisher, hand_over = _publishing(lab, "bench.peers.channels_app", environment)
     protocol = Protocol(((upgrade(b"/ws/" + CHANNEL), b"\r\n\r\n"),))
     return Running(
         [server, front, publisher],
+        front,
+        lambda: Fleet(("127.0.0.1", port), protocol, None),
+        hand_over,
+    )
+
+
+def pushpin(lab: Lab) -> Running:
+    """Pushpin in front of an application that keeps the messages and says what was missed."""
+    server, redis_port = _redis(lab, kit=False)
+    origin, origin_port = _gunicorn(lab, "bench.peers.pushpin_app:app", redis_port, "replay")
+    port, push_port, sub_port, http_port, command_port = (free_port() for _ in range(5))
+    for folder in ("run", "log"):
+        (lab.work / folder).mkdir()
+    (lab.work / "routes").write_text(f"* 127.0.0.1:{origin_port}\n")
+    template = string.Template((PEERS / "pushpin.conf").read_text())
+    (lab.work / "pushpin.conf").write_text(
+        template.substitute(
+            folder=lab.inside(lab.work),
+            port=port,
+            push_port=push_port,
+            sub_port=sub_port,
+            http_port=http_port,
+            command_port=command_port,
+        )
+    )
+    command = lab.chroot(
+        "chroot", "/bookworm", "pushpin", "--config", lab.inside(lab.work / "pushpin.conf")
+    )
+    front = Program("front", command, port, lab.work / "front.log")
+    environment = {
+        "REDIS_URL": f"redis://127.0.0.1:{redis_port}",
+        "PUSHPIN": f"tcp://127.0.0.1:{push_port}",
+    }
+    publisher, hand_over = _publishing(lab, "bench.peers.pushpin_app", environment)
+    request = (
+        b"GET /stream/" + CHANNEL + b" HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n"
+    )
+    opened = b"text/event-stream"
+    identifier = re.compile(rb"id: (\d+-\d+)\n")
+
+    def resume(_: bytes, text: bytes) -> tuple[tuple[bytes, bytes], ...]:
+        last = b"Last-Event-ID: " + identifier.findall(text)[-1]
+        return ((request + last + b"\r\n\r\n", opened),)
+
+    protocol = Protocol(((request + b"\r\n", opened),), resume=resume)
+    return Running(
+        [server, front, origin, publisher],
         front,
         lambda: Fleet(("127.0.0.1", port), protocol, None),
         hand_over,
@@ -623,7 +679,7 @@ SYSTEMS = (
         "kit_replay_ten",
         "Redis + Webdis, replay, ten messages a call",
         kit_replay_ten,
-        works=("highest",),
+        parts=("rate",),
     ),
     System("kit_tls", "Redis + Webdis, TLS edge", kit_tls),
     System("kit_replay_tls", "Redis + Webdis, replay, TLS edge", kit_replay_tls),
@@ -631,6 +687,7 @@ SYSTEMS = (
     System("nchan_redis", "Nchan, on Redis", nchan_redis),
     System("flask_socketio", "Flask-SocketIO, gevent, Redis queue", flask_socketio),
     System("socketio", "Socket.IO 4, Node.js, Redis Streams, recovery", socketio),
+    System("pushpin", "Pushpin, an application that recovers", pushpin),
     System("flask_sse", "Flask-SSE, gunicorn, gevent", flask_sse),
     System("channels", "Django Channels, daphne", channels),
     System("polling", "Polling each second", polling),

@@ -53,6 +53,7 @@ class Size:
         tabs: That (h) loads anew.
         late_messages: Behind the page of (g).
         late_tasks: Whose messages these are.
+        client_rate: Messages a second that the client itself can receive; (c) asks for no more.
     """
 
     repeats: int = 5
@@ -65,13 +66,14 @@ class Size:
     growth: tuple[int, ...] = (100, 1000, 8000)
     reconnect: int = 200
     drain: float = 3.0
-    step: float = 1.4
-    halvings: int = 2
+    step: float = 2.0
+    halvings: int = 3
     step_seconds: float = 1.0
     reconnect_seconds: float = 3.0
     tabs: int = 20
     late_messages: int = 100_000
     late_tasks: int = 50
+    client_rate: float = 0.0
 
 
 FULL = Size()
@@ -263,7 +265,9 @@ def reconnect(running: Running, fleet: Fleet, size: Size, *, front_dies: bool) -
             fleet.cut()
         fleet.watch(broken_at)
 
-    numbers, _ = _publish(running, fleet, size.rate / 2, size.reconnect_seconds, 0.0, at=break_it)
+    numbers, _ = _publish(
+        running, fleet, size.rate / 2, size.reconnect_seconds, size.drain, at=break_it
+    )
     whole = fleet.wait(
         lambda: all(one.ready_at > broken_at for one in fleet.subscribers), _WHOLE_SECONDS
     )
@@ -338,15 +342,8 @@ def late_page(running: Running, fleet: Fleet, size: Size) -> dict[str, Any]:
     }
 
 
-def highest_rate(running: Running, fleet: Fleet, size: Size, limit: float) -> dict[str, Any]:
-    """(c) Raise the rate until messages are lost, p99 is over 1 s, or a queue is left over.
-
-    Args:
-        running: The system.
-        fleet: Its client.
-        size: How much.
-        limit: The most that the client itself can do; it is not asked for more.
-    """
+def highest_rate(running: Running, fleet: Fleet, size: Size) -> dict[str, Any]:
+    """(c) Raise the rate until messages are lost, p99 is over 1 s, or a queue is left over."""
     fleet.connect(size.steady, size.steady, at_once=False, timeout=30)
     fleet.arrivals.clear()
 
@@ -355,7 +352,6 @@ def highest_rate(running: Running, fleet: Fleet, size: Size, limit: float) -> di
         numbers, _ = _publish(running, fleet, rate, size.step_seconds, drain=1.5)
         result = counts(fleet, numbers, everyone=False, state_only=running.state_only)
         fleet.arrivals.clear()
-        steps.append({"rate": rate, **result})
         return bool(
             result["delivered"]
             and result["lost"] == 0
@@ -364,12 +360,11 @@ def highest_rate(running: Running, fleet: Fleet, size: Size, limit: float) -> di
             and (running.state_only or result["late_seconds"] <= size.step_seconds / 4)
         )
 
-    steps: list[dict[str, Any]] = []
     good, rate = 0.0, size.first_rate
-    while rate <= limit and held(rate):
+    while rate <= size.client_rate and held(rate):
         good, rate = rate, rate * size.step
     bad = rate
-    for _ in range(size.halvings if good and rate <= limit else 0):
+    for _ in range(size.halvings if good and rate <= size.client_rate else 0):
         fleet.wait(lambda: False, 1.0)  # let it work off what the failed step left
         between = (good * bad) ** 0.5
         if held(between):
@@ -377,7 +372,7 @@ def highest_rate(running: Running, fleet: Fleet, size: Size, limit: float) -> di
         else:
             bad = between
     fleet.disconnect()
-    return {"messages_per_second": good, "steps": steps}
+    return {"messages_per_second": good}
 
 
 def idle_and_growth(running: Running, fleet: Fleet, size: Size) -> dict[str, Any]:
@@ -412,3 +407,42 @@ def _footprint(running: Running) -> dict[str, dict[str, int]]:
         for one in running.programs
         if one.label != "publisher"
     }
+
+
+# -- what a run does with a system that has just been started -------------------------
+
+
+def messages(running: Running, fleet: Fleet, size: Size) -> dict[str, Any]:
+    """(a), (b), (e)."""
+    return {
+        "steady": steady(running, fleet, size, size.steady),
+        **storm_and_broadcast(running, fleet, size),
+    }
+
+
+def faults(running: Running, fleet: Fleet, size: Size) -> dict[str, Any]:
+    """(f), (g), (h)."""
+    return {
+        "reconnect": reconnect(running, fleet, size, front_dies=True),
+        "cut": reconnect(running, fleet, size, front_dies=False),
+        "reload": reload(running, fleet, size),
+        "late": late_page(running, fleet, size),
+    }
+
+
+def rate(running: Running, fleet: Fleet, size: Size) -> dict[str, Any]:
+    """(c)."""
+    return {"highest": highest_rate(running, fleet, size)}
+
+
+def idle(running: Running, fleet: Fleet, size: Size) -> dict[str, Any]:
+    """(d)."""
+    return idle_and_growth(running, fleet, size)
+
+
+PARTS: dict[str, Callable[[Running, Fleet, Size], dict[str, Any]]] = {
+    "messages": messages,
+    "faults": faults,
+    "rate": rate,
+    "idle": idle,
+}
