@@ -4,7 +4,8 @@
 # that ansible-test makes.
 set -eu
 cd "$(dirname "$0")/../.."
-PATH=$PWD/.venv/bin:$PATH
+# Not the whole of it: a version manager has programs for Pythons that it would not run.
+PATH=$PWD/.venv/bin:/usr/local/bin:/usr/bin:/bin
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 copy=$work/ansible_collections/webdis_kit/server
@@ -13,6 +14,14 @@ git ls-files -z ansible | tar -c --null --files-from=- | tar -x -C "$copy" --str
 # The importer wants an address, which the project does not have yet.
 echo 'repository: https://example.org/webdis_kit/server' >>"$copy/galaxy.yml"
 export HOME="$work/home" LC_ALL=C.UTF-8
+# In place of the script that it would fetch from a host of its own, for the pip of its environments.
+mkdir -p "$HOME/.ansible/test/cache"
+cat >"$HOME/.ansible/test/cache/get_pip_24_2.py" <<'END'
+import subprocess, sys
+subprocess.check_call([sys.executable, "-m", "ensurepip"])  # in this process, it would forget pip's configuration
+wanted = [word for word in sys.argv[1:] if not word.startswith("--no-")]
+sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", *wanted]))
+END
 cd "$copy"
 git init --quiet && git add .
 antsibull-changelog lint

@@ -111,6 +111,11 @@ MISTAKES = {
         {"facts": FEDORA},
         "build_host_system runs Fedora 41, which is not supported; supported are",
     ),
+    "redis_program": (
+        "redis",
+        {"redis_program": "valkey"},
+        "redis_program is valkey, and redis_candidates has Redis's releases; allowed are those of",
+    ),
     "redis_port": ("redis", {"redis_port": 70000}, "redis_port is 70000; allowed are 1 to 65535"),
     "redis_maxmemory": (
         "redis",
@@ -305,7 +310,7 @@ MISTAKES = {
                 {"version": "2.0", "url": "https://h/a", "filename": "a", "sha256": "abc"}
             ],
         },
-        "source_build_candidates of redis: version 2.0 has the sha256 abc",
+        'source_build_candidates of redis has [{"filename": "a", "sha256": "abc"',
     ),
 }
 
