@@ -14,7 +14,7 @@ apt() {
 }
 
 requirements/check.sh
-if [ ! -e .venv/made_for ] || ! .venv/bin/python -c "import pip" 2>/dev/null; then
+if [ ! -e .venv/made_for ]; then
     if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
         if ! command -v apt-get >/dev/null; then
             echo "Python with venv is missing: install Python 3.11 or newer." \
@@ -35,8 +35,20 @@ if [ ! -e .venv/made_for ] || ! .venv/bin/python -c "import pip" 2>/dev/null; th
     fi
     [ ! -d .venv ] || echo "The Python environment in .venv is of another folder or Python: making it anew."
     rm -rf .venv
-    python3 -m venv .venv
+    python3 -m venv --without-pip .venv
     requirements/check.sh --write
+fi
+
+# The pip that is there serves this environment too, from 22.3 on. To bring one along takes as
+# long as to install the demo.
+pip=".venv/bin/python -m pip"
+if ! .venv/bin/python -c 'import pip' 2>/dev/null; then
+    if python3 -c 'import pip, sys; sys.exit(tuple(map(int, pip.__version__.split(".")[:2])) < (22, 3))' \
+        2>/dev/null; then
+        pip="python3 -m pip --python .venv/bin/python"
+    else
+        .venv/bin/python -m ensurepip >/dev/null
+    fi
 fi
 
 start=$(date +%s)
@@ -49,7 +61,7 @@ echo "Python packages ($group), log: $log"
 # has just brought: from the network it needs nothing.
 # What is used is compiled when it is first used; most of Ansible never is.
 pip_install() {
-    .venv/bin/python -m pip install --disable-pip-version-check --no-user --no-compile "$@"
+    $pip install --disable-pip-version-check --no-user --no-compile "$@"
 }
 if ! { pip_install --require-hashes --requirement "requirements/$group.txt" \
     && { [ "$group" != demo ] || pip_install --no-index --no-deps --no-build-isolation \
