@@ -247,6 +247,14 @@ def _write_env(instance: dict[str, Any]) -> None:
         lines.append(f"export {name}='{url}'\n")
     if instance["lab"]:
         lines.append(f"export LAB_SSH_CONFIG='{lab.LAB_DIR / 'ssh_config'}'\n")
+    if instance["sentinels"]:
+        password = (KIT_DIR / "secrets" / "sentinel_client").read_text(encoding="utf-8").strip()
+        for name, value in {
+            "WEBDIS_URLS": " ".join(node["webdis"] for node in instance["nodes"]),
+            "SENTINEL_HOSTS": " ".join(host for host, _ in instance["sentinels"]),
+            "SENTINEL_PASSWORD": password,
+        }.items():
+            lines.append(f"export {name}='{value}'\n")
     write_private(ENV_FILE, "".join(lines))
 
 

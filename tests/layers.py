@@ -171,6 +171,8 @@ LANES = [
         environment={"NODES": "3"},
         layers=[
             Layer("verify, three nodes", kit("verify")),
+            # First of all, as the first node is the primary only until it was lost once.
+            Layer("documents, three nodes", pytest(DOCUMENTS, "-k", "tutorial.md and Three")),
             Layer("a server lost", pytest("tests/nodes", "-k", NODE_TESTS)),
         ],
     ),

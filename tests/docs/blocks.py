@@ -10,6 +10,8 @@ Fenced blocks of a Markdown file, by the word after the fence:
                 one command that goes on running until the document ends
 ``browser``     ``open URL``, ``press BUTTON``, ``type TEXT into LABEL``, ``reload``,
                 ``see TEXT``
+``browser picture=NAME``
+                the same, and leaves ``test-results/NAME.png``
 ``js console``  typed into the console of the open page
 ``text console``  lines that the console then shows
 ``LANGUAGE file=PATH``  a part of that file, word for word

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 COMMAND_SECONDS = 900
 BACKGROUND_SECONDS = 120
+PICTURES = ROOT / "test-results"
+PICTURE_SIZE = {"width": 720, "height": 300}
 SEEN_MILLISECONDS = 60_000
 # A page that waits for the answer to a form goes on changing, but cannot be asked any
 # more: so it says itself what it shows.
@@ -99,25 +101,23 @@ class Reader:
         environment: Variables for every command.
         documented: What the document writes for a thing that is called otherwise
             here, for example an address, by its name here.
-        machines: Commands that are a shell on another machine, by its prompt.
         things: What is at hand of that which only some blocks need.
     """
 
-    def __init__(  # noqa: PLR0913  # all that a reader has
+    def __init__(
         self,
         page: Page,
         folder: Path,
         *,
         environment: dict[str, str],
         documented: dict[str, str],
-        machines: dict[str, list[str]],
         things: set[str],
     ) -> None:
         self._page, self._folder, self._things = page, folder, things
-        self._machines = {
+        # Commands that are a shell on a machine, by its prompt.
+        self.machines = {
             "host": ["bash"],
             "server": ["ssh", "-F", str(SSH_CONFIG), "server", "bash"],
-            **machines,
         }
         # A `make` that is told of another above it speaks of folders.
         above = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL"}
@@ -149,8 +149,7 @@ class Reader:
             for command in commands(block):
                 self._type(block, command.where, self._here(command.text), command.expected)
         elif language == "browser":
-            for line in block.content.splitlines():
-                self._act(block, self._here(line))
+            self._browse(block, options)
         elif block.kind == "js console":
             answer = self._devtools.send(
                 "Runtime.evaluate",
@@ -193,7 +192,7 @@ class Reader:
 
     def _shell(self, where: str) -> Shell:
         if where not in self._shells:
-            self._shells[where] = Shell(self._machines[where], self._environment)
+            self._shells[where] = Shell(self.machines[where], self._environment)
         return self._shells[where]
 
     def _type(self, block: Block, where: str, command: str, expected: str) -> None:
@@ -226,6 +225,16 @@ class Reader:
             assert process.poll() is None, f"{block.place}: it ended:\n{log.read_text()}"
             assert time.monotonic() < deadline, f"{block.place} printed\n{log.read_text()}"
             time.sleep(0.1)
+
+    def _browse(self, block: Block, options: list[str]) -> None:
+        for line in block.content.splitlines():
+            self._act(block, self._here(line))
+        for option in options:
+            # What was seen may be of the page before.
+            last = block.content.splitlines()[-1].removeprefix("see ")
+            self._page.get_by_text(last).first.wait_for()
+            self._page.set_viewport_size(PICTURE_SIZE)
+            self._page.screenshot(path=PICTURES / f"{option.removeprefix('picture=')}.png")
 
     def _act(self, block: Block, line: str) -> None:
         verb, _, rest = line.partition(" ")

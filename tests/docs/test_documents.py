@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from kit import container
-from kit.checkout import CACHE_DIR, INSTANCES_DIR, KIT_DIR, ROOT
+from kit.checkout import CACHE_DIR, ENV_FILE, INSTANCES_DIR, KIT_DIR, ROOT
 from tests.demo_server import free_port
-from tests.docs.blocks import blocks
+from tests.docs.blocks import Block, blocks
 from tests.docs.reader import Reader
 
 # One test a section, so that a run shows how far the reader is.
@@ -26,7 +26,7 @@ SECTIONS = [
 ]
 # What these say holds for every provider; this one takes seconds, and the tutorial makes a machine.
 ON_THIS_HOST = ("README.md",)
-DOCUMENTED_PORTS = range(5000, 5009)
+DOCUMENTED_PORTS = range(5000, 5010)
 # What the tutorial builds by hand; the test takes what the cache has of it.
 BUILT_BY_HAND = {"redis-8.8.1": "redis_*.orig.tar.gz", "webdis-0.1.25": "webdis-*.tar.gz"}
 
@@ -47,6 +47,11 @@ def documented_names(name: str) -> dict[str, str]:
     if (folder := KIT_DIR.relative_to(ROOT)) != Path(".kit"):  # this instance has a name
         names[f"{folder}/"] = ".kit/"
     return names
+
+
+def environment_file() -> str:
+    """Return what a shell is told of this instance; nothing while there is none."""
+    return ENV_FILE.read_text("utf-8") if ENV_FILE.exists() else ""
 
 
 @pytest.fixture(scope="session")
@@ -97,13 +102,10 @@ def reader_of(request, browser, archives, tmp_path_factory):
     with contextlib.ExitStack() as ends:
         current: dict[str, Reader] = {}
 
-        def reader_of(name: str) -> Reader:
+        def reader_of(name: str, section: list[Block]) -> Reader:
             if name not in current:
                 ends.close()
                 current.clear()
-                machines = {}
-                if any("ubuntu$" in block.content for block in blocks(ROOT / name)):
-                    machines["ubuntu"] = request.getfixturevalue("bare_machine")
                 page = browser.new_page()
                 ends.callback(page.close)
                 names = documented_names(name)
@@ -115,17 +117,19 @@ def reader_of(request, browser, archives, tmp_path_factory):
                         **({"PROVIDER": "local"} if name in ON_THIS_HOST else {}),
                     },
                     documented=names,
-                    machines=machines,
                     things={
                         thing
                         for thing, there in {
                             "a Webdis archive": "webdis-0.1.25" in archives,
                             "a lab": (KIT_DIR / "lab" / "ssh_config").exists(),
+                            "three nodes": "SENTINEL_HOSTS" in environment_file(),
                         }.items()
                         if there
                     },
                 )
                 ends.callback(current[name].close)
+            if any("ubuntu$" in block.content for block in section):
+                current[name].machines["ubuntu"] = request.getfixturevalue("bare_machine")
             return current[name]
 
         yield reader_of
@@ -134,5 +138,6 @@ def reader_of(request, browser, archives, tmp_path_factory):
 @pytest.mark.parametrize(("name", "section"), SECTIONS)
 @pytest.mark.timeout(1800)
 def test_section_holds(reader_of, name, section):
+    reader = reader_of(name, section)
     for block in section:
-        reader_of(name).follow(block)
+        reader.follow(block)

@@ -32,6 +32,7 @@ def look_at(page: Page, name: str, *schemes: str) -> None:
     for scheme in schemes:
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         page.set_viewport_size(LAPTOP)
+        page.evaluate("scrollTo(0, 0)")
         found = Axe().run(page)
         assert found.violations_count == 0, f"{name}: {found.generate_report()}"
         picture = page.screenshot(path=PICTURES / f"{name}-{scheme}.png")
