@@ -12,10 +12,12 @@ import json
 import logging
 import threading
 import time
+import urllib.request
 from typing import TYPE_CHECKING, Any, cast
 
 import redis
 from flask import Blueprint, Flask, current_app, jsonify, render_template, request
+from prometheus_client.parser import text_string_to_metric_families
 
 from demo_app import connections, metrics
 from demo_app.jobs import queue, worker
@@ -30,6 +32,9 @@ HOUR = int(3600 / SECONDS)
 MOST_NEWS = 20
 EVENTS_KEPT = 20  # of the channel: a page that was away gets the last ones
 EXPIRY_SECONDS = 86_400
+# As node exporter and webdis-metrics name them (role metrics of webdis_kit.server).
+RESTARTS = "node_systemd_service_restart_total"
+STARTED = "node_systemd_unit_start_time_seconds"
 
 _log = logging.getLogger(__name__)
 blueprint = Blueprint("status", __name__, url_prefix="/status")
@@ -61,6 +66,7 @@ def look() -> dict[str, Any]:
         "server": f"Redis {info['redis_version']}, Webdis {instance['webdis']['version']}",
         "origins": f"{instance['redis']['origin']}, {instance['webdis']['origin']}",
         "nodes": [_node(node, instance, info) for node in instance["nodes"]],
+        "webdis": [found for node in instance["nodes"] if (found := _webdis(node))],
         "subscribers": max(0, listening - workers),
         "max_subscribers": instance["webdis"].get("max_subscribers"),
         "memory_bytes": info["used_memory"],
@@ -83,6 +89,30 @@ def _node(node: dict[str, Any], instance: dict[str, Any], primary: dict[str, Any
     except redis.RedisError:
         role = "away"
     return f"{node['name']}: {role}"
+
+
+def _webdis(node: dict[str, Any]) -> dict[str, Any]:
+    """Return how a node's Webdis is; nothing where there are no metrics, or nobody answers."""
+    if not node.get("metrics"):
+        return {}
+    try:
+        with urllib.request.urlopen(node["metrics"], timeout=1) as answer:  # noqa: S310  # the kit's
+            families = list(text_string_to_metric_families(answer.read().decode()))
+    except OSError:
+        return {}
+    found = {
+        sample.name: sample.value
+        for family in families
+        for sample in family.samples
+        if sample.labels.get("name", "webdis.service") == "webdis.service"
+    }
+    return {
+        "node": node["name"],
+        "restarts": found.get(RESTARTS),
+        "started_at": found.get(STARTED),
+        "memory_bytes": found.get("webdis_data_memory_bytes"),
+        "memory_limit_bytes": found.get("webdis_data_memory_max_bytes"),
+    }
 
 
 def history() -> list[float]:
@@ -142,18 +172,21 @@ class Watcher:
 
     def _keep_news(self, seen: dict[str, Any]) -> None:
         connection = connections.publisher()
-        now = {"run_id": seen["run_id"], "nodes": json.dumps(seen["nodes"])}
+        # What is compared with the last look, when it became so, and what that means.
+        facts = {
+            "run_id": (seen["run_id"], seen["started_at"], "Redis was started again"),
+            "nodes": (json.dumps(seen["nodes"]), time.time(), "roles: " + ", ".join(seen["nodes"])),
+        }
+        for found in seen["webdis"]:
+            if at := found["started_at"]:
+                words = f"Webdis on {found['node']} was started again"
+                facts[f"webdis {found['node']}"] = (str(at), at, words)
         known = cast("dict[bytes, bytes]", connection.hgetall(_key("known")))
-        before = {name.decode(): value.decode() for name, value in known.items()}
-        connection.hset(_key("known"), mapping=now)
-        words = {"run_id": "Redis was started again", "nodes": "roles: " + ", ".join(seen["nodes"])}
-        for name, what in words.items():
-            if name in before and before[name] != now[name]:
-                happened = {
-                    "at": seen["started_at"] if name == "run_id" else time.time(),
-                    "what": what,
-                }
-                connection.xadd(_key("news"), {"json": json.dumps(happened)}, maxlen=MOST_NEWS)
+        connection.hset(_key("known"), mapping={name: now for name, (now, _, _) in facts.items()})
+        for name, (now, at, what) in facts.items():
+            if known.get(name.encode(), now.encode()) != now.encode():
+                happened = json.dumps({"at": at, "what": what})
+                connection.xadd(_key("news"), {"json": happened}, maxlen=MOST_NEWS)
 
 
 @blueprint.get("/")

@@ -18,6 +18,13 @@ function fact(name, text) {
   if (cell) cell.textContent = text; // as text, never as HTML
 }
 
+/** @param {number|null} bytes @param {number|null} limit */
+function memory(bytes, limit) {
+  const mebibytes = (/** @type {number|null} */ value, digits = 0) =>
+    value === null ? "unknown" : (value / mebibyte).toFixed(digits);
+  return `${mebibytes(bytes, 1)} of ${mebibytes(limit)} MiB`;
+}
+
 /** @param {any} now */
 function show(now) {
   if (!now.server) return;
@@ -25,8 +32,16 @@ function show(now) {
   fact("origins", now.origins);
   fact("nodes", now.nodes.join(", "));
   fact("subscribers", `${now.subscribers} of ${now.max_subscribers ?? "unknown"}`);
-  const limit = now.memory_limit_bytes / mebibyte;
-  fact("memory", `${(now.memory_bytes / mebibyte).toFixed(1)} of ${limit.toFixed(0)} MiB`);
+  fact("memory", memory(now.memory_bytes, now.memory_limit_bytes));
+  fact(
+    "webdis",
+    now.webdis
+      .map(
+        (/** @type {any} */ of) =>
+          `${of.node}: ${memory(of.memory_bytes, of.memory_limit_bytes)}, restarts: ${of.restarts ?? "unknown"}`,
+      )
+      .join(", ") || "known where the server has METRICS=1",
+  );
   fact("workers", String(now.workers));
   fact("queue", `${now.queue} waiting`);
   if (now.rate !== undefined) fact("rate", `${now.rate} messages a second`);
