@@ -34,6 +34,15 @@ def subscribe(scene: Scene) -> socket.socket:
     """
     client = scene.connection(receive_bytes=4096)
     origin = (scene.instance["origins"] or ["http://crowd"])[0].removesuffix(":*")
+    try:
+        _subscribe(client, origin)
+    except OSError:
+        client.close()
+        raise
+    return client
+
+
+def _subscribe(client: socket.socket, origin: str) -> None:
     key = base64.b64encode(os.urandom(16)).decode()
     client.sendall(
         (
@@ -46,7 +55,6 @@ def subscribe(scene: Scene) -> socket.socket:
     command = json.dumps(["SUBSCRIBE", CHANNEL]).encode()
     # Masked with zeroes, which leaves it as it is.
     client.sendall(bytes([0x81, 0x80 | len(command), 0, 0, 0, 0]) + command)
-    return client
 
 
 def flood_until_cut(scene: Scene) -> str:

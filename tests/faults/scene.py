@@ -241,9 +241,14 @@ class Scene:
         if receive_bytes:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         connection.settimeout(5)
-        connection.connect((address.hostname, address.port or 443))
-        if self.instance["tls"]:
-            return trust(self.instance).wrap_socket(connection, server_hostname=address.hostname)
+        try:
+            connection.connect((address.hostname, address.port or 443))
+            if self.instance["tls"]:
+                context = trust(self.instance)
+                return context.wrap_socket(connection, server_hostname=address.hostname)
+        except OSError:
+            connection.close()
+            raise
         return connection
 
     def wait_until_well(self) -> None:
