@@ -20,7 +20,7 @@ from pathlib import Path
 from kit.checkout import ROOT
 
 
-def eventually(condition, what, seconds=30.0):
+def eventually(condition, what, seconds=60.0):
     """Wait until ``condition`` is true and return its value."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
