@@ -43,32 +43,29 @@ def processes(name):
     return found
 
 
-@pytest.fixture
-def name():
-    """Return the name of a container with nothing in it yet."""
+@pytest.fixture(scope="module")
+def of_these_tests():
+    """Return the name of a container that the tests below share: to make one takes longest."""
     # Other tests make containers at the same time: this one's name follows from its place.
     made = f"kit-{hashlib.sha256(f'{ROOT}#{INSTANCE}'.encode()).hexdigest()[:6]}"
     try:
-        kit(INSTANCE, "create")
         yield made
     finally:
         kit(INSTANCE, "destroy")
-    assert not processes(made)
-    assert not container.running(made)
-    assert not (container.STATE_DIR / made).exists()
+    assert_gone(made)
 
 
-@pytest.mark.parametrize("then", ["create", "down", "destroy"])
-def test_a_system_that_outlives_its_nspawn_is_seen_and_ended(name, then):
-    os.kill(container.pid(name), signal.SIGKILL)
-    left = processes(name)
-    assert left
-    assert container.pid(name) is None
-    assert container.running(name)
-    kit(INSTANCE, then)
-    assert not set(left) & set(processes(name))
-    if then == "create":
-        assert ssh("systemctl is-system-running --wait").returncode in (0, 1)
+def assert_gone(name):
+    assert not processes(name)
+    assert not container.running(name)
+    assert not (container.STATE_DIR / name).exists()
+
+
+@pytest.fixture
+def name(of_these_tests):
+    """Return the name of a container that runs."""
+    kit(INSTANCE, "create")
+    return of_these_tests
 
 
 def test_a_checkout_that_has_lost_its_files_is_let_in_again(name):
@@ -88,6 +85,21 @@ def test_half_a_record_of_another_checkout_stops_nobody(name):
         assert name in container.records()
     finally:
         shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("then", ["create", "down", "destroy"])
+def test_a_system_that_outlives_its_nspawn_is_seen_and_ended(name, then):
+    os.kill(container.pid(name), signal.SIGKILL)
+    left = processes(name)
+    assert left
+    assert container.pid(name) is None
+    assert container.running(name)
+    kit(INSTANCE, then)
+    assert not set(left) & set(processes(name))
+    if then == "destroy":
+        assert_gone(name)
+    if then == "create":
+        assert ssh("systemctl is-system-running --wait").returncode in (0, 1)
 
 
 def networks(*texts):
