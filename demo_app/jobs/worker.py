@@ -23,8 +23,9 @@ from redis.retry import Retry
 from rq import Worker
 from rq.serializers import JSONSerializer
 
-from demo_app import connections, create_app, logs, metrics
+from demo_app import connections, metrics
 from demo_app.jobs import queue, tasks
+from demo_app.server.children import begin
 from demo_app.server.parents import end_with_parent
 
 if TYPE_CHECKING:
@@ -141,9 +142,7 @@ def main() -> int:
     name, parent = sys.argv[1], int(sys.argv[2])
     # Ctrl-C reaches the whole process group: it is the parent's to handle.
     os.setpgrp()
-    end_with_parent(parent, signal.SIGTERM)
-    app = create_app()
-    logs.configure(app.config["LOG"])
+    app = begin(parent)
     with app.app_context():
         # redis-py tries again after a lost connection, but not after a refused one (OSError).
         errors = (ConnectionError, TimeoutError, OSError)

@@ -27,9 +27,12 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+WEB, WORKER = "demo_app.server.web", "demo_app.jobs.worker"
 # What dies sooner after its start is not started again at once.
 SHORT_LIFE_SECONDS = 5.0
 RESTART_SECONDS = 2.0
+# What finds no settings, since the instance is gone, waits twice as long each time, up to this.
+LONGEST_WAIT_SECONDS = 60.0
 # How long after Ctrl-C the work at hand may take, and then how long its end may take.
 GRACE_SECONDS = 3.0
 # What stands for all addresses, and one of them that can be opened.
@@ -43,12 +46,13 @@ class Child:
         module: Run by ``python -m`` with ``argument`` and this process's id.
         argument: Its first argument.
         descriptors: Files that it inherits.
+        waited: Seconds since the end of the one before.
     """
 
-    def __init__(self, module: str, argument: str, *descriptors: int) -> None:
+    def __init__(self, module: str, argument: str, *descriptors: int, waited: float = 0.0) -> None:
         self.module = module
         self.argument = argument
-        self.descriptors = descriptors
+        self.waited = waited
         command = [sys.executable, "-m", module, argument, str(os.getpid())]
         self.process = subprocess.Popen(command, pass_fds=descriptors)
         self.started_at = time.monotonic()
@@ -68,42 +72,51 @@ class Supervisor:
         self._listeners = listeners
         self._children: list[Child] = []
         self._dead: set[str] = set()  # names of workers whose jobs have to be ended
+        self._due: list[tuple[float, str, float]] = []  # when to start what, after how long a wait
 
     def run(self) -> None:
         """Start everything; return only by an exception, such as Ctrl-C."""
         self._find_lost_jobs()
-        self._start_web()
+        self._start(WEB)
         for _ in range(self._app.config["WORKERS"]):
-            self._start_worker()
+            self._start(WORKER)
         while True:
             self._end_lost_jobs()
-            if self._dead:  # Redis is away, too: try again soon
-                time.sleep(RESTART_SECONDS)
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            else:
-                pid, status = os.wait()
-            for child in [child for child in self._children if child.process.pid == pid]:
-                self._start_again(child, status)
+            self._start_due()
+            if self._dead or self._due:  # Redis is away, too, or somebody waits: look again soon
+                time.sleep(RESTART_SECONDS if self._dead else RESTART_SECONDS / 4)
+            self._take_ended(os.WNOHANG if self._dead or self._due else 0)
 
-    def _start_web(self) -> None:
-        descriptors = [listener.fileno() for listener in self._listeners]
-        words = ",".join(map(str, descriptors))
-        self._children.append(Child("demo_app.server.web", words, *descriptors))
-
-    def _start_worker(self) -> None:
-        self._children.append(Child("demo_app.jobs.worker", worker.new_name()))
-
-    def _start_again(self, child: Child, status: int) -> None:
-        self._children.remove(child)
-        child.process.returncode = os.waitstatus_to_exitcode(status)
-        _log.warning("%s has ended (%d).", child.module, child.process.returncode)
-        if time.monotonic() - child.started_at < SHORT_LIFE_SECONDS:
-            time.sleep(RESTART_SECONDS)
-        if child.module == "demo_app.server.web":
-            self._start_web()
+    def _start(self, module: str, waited: float = 0.0) -> None:
+        if module == WEB:
+            descriptors = [listener.fileno() for listener in self._listeners]
+            child = Child(WEB, ",".join(map(str, descriptors)), *descriptors, waited=waited)
         else:
-            self._dead.add(child.argument)
-            self._start_worker()
+            child = Child(WORKER, worker.new_name(), waited=waited)
+        self._children.append(child)
+
+    def _start_due(self) -> None:
+        now = time.monotonic()
+        due = [entry for entry in self._due if entry[0] <= now]
+        self._due = [entry for entry in self._due if entry[0] > now]
+        for _, module, waited in due:
+            self._start(module, waited)
+
+    def _take_ended(self, options: int) -> None:
+        """Note that a child has ended, and when to start the next."""
+        with contextlib.suppress(ChildProcessError):  # all of them are due
+            pid, status = os.waitpid(-1, options)
+            for child in [child for child in self._children if child.process.pid == pid]:
+                self._children.remove(child)
+                child.process.returncode = os.waitstatus_to_exitcode(status)
+                if child.module == WORKER:
+                    self._dead.add(child.argument)
+                seconds = _seconds_until_next(child)
+                self._due.append((time.monotonic() + seconds, child.module, seconds))
+                _log.warning(
+                    "%s has ended (%d); it starts again in %.0f s.",
+                    *(child.module, child.process.returncode, seconds),
+                )
 
     def _find_lost_jobs(self) -> None:
         # When this process was killed with all of its own, nobody has ended their jobs.
@@ -132,9 +145,16 @@ class Supervisor:
         for child in self._children:
             child.process.kill()
             child.process.wait()
-            if child.module == "demo_app.jobs.worker":
+            if child.module == WORKER:
                 self._dead.add(child.argument)
         self._end_lost_jobs()
+
+
+def _seconds_until_next(child: Child) -> float:
+    if child.process.returncode == os.EX_CONFIG:
+        return min(max(RESTART_SECONDS, 2 * child.waited), LONGEST_WAIT_SECONDS)
+    lived = time.monotonic() - child.started_at
+    return RESTART_SECONDS if lived < SHORT_LIFE_SECONDS else 0.0
 
 
 class PortError(Exception):

@@ -14,9 +14,9 @@ import threading
 
 import waitress
 
-from demo_app import create_app, health, logs
+from demo_app import health
 from demo_app.lessons.shared import MOST_AT_ONCE
-from demo_app.server.parents import end_with_parent
+from demo_app.server.children import begin
 
 # Those of slow functions are busy for as long as these take; the others answer meanwhile.
 THREADS = 2 * MOST_AT_ONCE
@@ -29,9 +29,7 @@ def main() -> int:
     parent = int(sys.argv[2])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    end_with_parent(parent, signal.SIGTERM)
-    app = create_app()
-    logs.configure(app.config["LOG"])
+    app = begin(parent)
     for descriptor in of_health:
         serve = functools.partial(
             waitress.serve,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import concurrent.futures
 import http.client
+import os
 import re
+import signal
 import socket
 import urllib.error
 
@@ -77,3 +79,17 @@ def test_the_demo_of_another_checkout_has_a_cookie_of_its_own(demo, start_demo, 
     visitor.url = other.url
     assert visitor.status_of(elsewhere) == 200
     other.stop()
+
+
+def test_a_demo_that_has_lost_its_instance_says_so_less_and_less_often(start_demo, kit_dir):
+    demo = start_demo(DEMO_KIT_DIR=kit_dir)
+    gone = kit_dir.rename(kit_dir.with_name("gone"))
+    os.kill(demo.process_of("web"), signal.SIGKILL)
+    for seconds in (2, 4):
+        said = f"web has ended ({os.EX_CONFIG}); it starts again in {seconds} s."
+        demo.eventually(lambda said=said: said in demo.log(), said, 120)
+    assert "Traceback" not in demo.log()
+    assert "`make up`" in demo.log()
+    gone.rename(kit_dir)
+    assert demo.eventually(lambda: demo.visitor().status_of("/") == 200, "no page any more", 120)
+    demo.stop()
