@@ -192,7 +192,10 @@ def boot(firmware: str, options: list[str]) -> None:
 
 
 def copy_checkout() -> None:
-    """Copy what is or could be committed; the environment is shared."""
+    """Copy what is or could be committed; its environment is its own.
+
+    That of this checkout would be taken for one that was moved here, and be made anew.
+    """
     COPY.mkdir(parents=True)
     files = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -205,7 +208,8 @@ def copy_checkout() -> None:
         input=files,
         check=True,
     )
-    (COPY / ".venv").symlink_to(ROOT / ".venv")
+    stamps = [f".venv/{group}.stamp" for group in ("ops", "demo", "test")]
+    make("Python environment of the copy", *stamps)
 
 
 def guest(command: str) -> str:
