@@ -141,6 +141,17 @@ test("messages: steps that say the same say it once, and a gap is told", () => {
   ]);
 });
 
+test("messages: numbers of what a writer sent again are no gap", () => {
+  const next = events();
+  const run = new Run();
+  run.receive(next({ text: "one", id: "a-1" }));
+  next({}); // the same once more, which the subscription has dropped
+  run.receive(next({ text: "two", id: "a-2" }));
+  next({});
+  run.receive(next({ text: "four", id: "a-4" }));
+  assert.deepEqual(run.messages.map(({ kind }) => kind), ["progress", "progress", "gap", "progress"]);
+});
+
 test("messages are bounded, the oldest go first", () => {
   const next = events();
   const run = new Run();

@@ -135,6 +135,8 @@ export class Run extends Bar {
   dropped = 0;
   /** Number of the last event. */
   seq = 0;
+  /** The count of the last event of each writer; of those that send again. */
+  #counts = new Map();
   /** The channel's. @type {string|undefined} */
   epoch;
   /** Somebody has asked the work to stop. */
@@ -174,7 +176,8 @@ export class Run extends Bar {
   receive(event) {
     const { seq, epoch, task } = event;
     this.#follow(epoch);
-    const gap = seq > this.seq + 1;
+    const isNext = this.#isNext(event);
+    const gap = seq > this.seq + 1 && !isNext;
     this.seq = seq;
     if (gap) this.#say({ kind: "gap", seq });
     if (task === undefined) this.take(event);
@@ -185,6 +188,20 @@ export class Run extends Bar {
     }
     this.#cutOff();
     if (event.text) this.#say(event);
+  }
+
+  /**
+   * Tell whether its writer has said nothing between the one before and this: then numbers between
+   * them are of what it sent again, after a failover.
+   *
+   * @param {ProgressEvent} event
+   */
+  #isNext({ id }) {
+    if (!id) return false;
+    const [writer, count] = id.split("-");
+    const before = this.#counts.get(writer);
+    this.#counts.set(writer, Number(count));
+    return before === Number(count) - 1;
   }
 
   /** Forget the bars if the channel has begun anew. @param {string|undefined} epoch */
