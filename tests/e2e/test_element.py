@@ -298,6 +298,16 @@ def test_an_answer_that_will_not_change_ends_it_and_says_why(open_page, publishe
     expect(page.locator("#text")).to_have_text(["", "", "", "", "", "One more"], timeout=30_000)
 
 
+def test_a_run_without_a_beginning_says_the_time_that_is_left(open_page, channel):
+    page = open_page(channel, after=0)
+    expect(page.locator("#state")).to_have_text("connected")
+    for step in (1, 2):
+        channel.publish(
+            kind="progress", current=step, total=9, ts=f"2026-01-31T00:00:0{step * 4}.000Z"
+        )
+    expect(page.locator("#eta")).to_have_text(re.compile("^about .* left$"))
+
+
 def test_ten_thousand_messages_stay_smooth(open_page, channel, results):
     for number in range(MESSAGES):
         channel.store(

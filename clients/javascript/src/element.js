@@ -323,7 +323,8 @@ export class RunProgress extends (globalThis.HTMLElement ?? /** @type {any} */ (
     say(this.#steps, current === null || !total ? "" : `${current} ${words.of} ${total}`);
     let time = "";
     if (startedAt && !ended) time = `${duration((Date.now() - startedAt) / 1000)} ${words.soFar}`;
-    if (secondsLeft !== null) time += `, ${words.about} ${duration(secondsLeft)} ${words.left}`;
+    if (secondsLeft !== null)
+      time += `${time && ", "}${words.about} ${duration(secondsLeft)} ${words.left}`;
     if (ended && startedAt && changedAt)
       time = `${words.took} ${duration((changedAt - startedAt) / 1000)}, ${words.ended} ${localTime(changedAt)}`;
     say(this.#eta, time);
