@@ -13,6 +13,7 @@ import os
 import threading
 import time
 from bisect import bisect_left
+from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -46,8 +47,6 @@ PUBLISH_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1,
 JOB_BUCKETS = (0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 JOB_ENDS = ("done", "failed", "cancelled", "lost")
 FLUSH_SECONDS = 1.0
-# Name of the thread that publishes what is counted: that itself is no message of the demo's.
-UNCOUNTED = "status"
 # Of jobs, as `jobs.tasks` has them.
 kinds: list[str] = []
 
@@ -103,28 +102,28 @@ def write_as(name: str) -> None:
 
 
 class _Publishing(Observer):
-    """Counts messages for itself, and hands that on now and then: it is cheap that way."""
+    """Notes messages, and counts them now and then: between two calls to Redis nothing is cheap."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._uncounted = 0
         self.forget()
 
     def forget(self) -> None:
         """Begin at 0: after a fork the numbers are the parent's."""
-        self._messages = 0
-        self._seconds = 0.0
-        self._buckets = [0] * (len(PUBLISH_BUCKETS) + 1)
+        self._lock = threading.Lock()
+        self._noted: deque[tuple[int, float]] = deque()
         self._flush_at = 0.0
 
+    def leave_out(self, thread: int) -> None:
+        """Count nothing that a thread publishes."""
+        self._uncounted = thread
+
     def published(self, messages: int, seconds: float) -> None:
-        if threading.current_thread().name == UNCOUNTED:
+        if threading.get_ident() == self._uncounted:
             return
-        with self._lock:
-            self._messages += messages
-            self._seconds += seconds
-            self._buckets[bisect_left(PUBLISH_BUCKETS, seconds)] += 1
-            if time.monotonic() >= self._flush_at:
-                self._flush()
+        self._noted.append((messages, seconds))
+        if time.monotonic() >= self._flush_at:
+            self.flush()
 
     def retried(self, messages: int) -> None:  # noqa: ARG002  # the call is what is counted
         counts().retries.inc()
@@ -133,21 +132,24 @@ class _Publishing(Observer):
         counts().dropped.inc(messages)
 
     def flush(self) -> None:
-        """Hand on what has been counted."""
+        """Count what has been noted."""
         with self._lock:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._messages:
-            counts().messages.inc(self._messages)
+            self._flush_at = time.monotonic() + FLUSH_SECONDS
+            total, spent, buckets = 0, 0.0, [0] * (len(PUBLISH_BUCKETS) + 1)
+            while self._noted:
+                messages, seconds = self._noted.popleft()
+                total += messages
+                spent += seconds
+                buckets[bisect_left(PUBLISH_BUCKETS, seconds)] += 1
+            if not total:
+                return
+            counts().messages.inc(total)
             histogram = counts().publish_seconds
             # As its `observe` does, which takes one at a time.
-            histogram._sum.inc(self._seconds)  # noqa: SLF001
-            for bucket, number in zip(histogram._buckets, self._buckets, strict=True):  # noqa: SLF001
+            histogram._sum.inc(spent)  # noqa: SLF001
+            for bucket, number in zip(histogram._buckets, buckets, strict=True):  # noqa: SLF001
                 if number:
                     bucket.inc(number)
-        self.forget()
-        self._flush_at = time.monotonic() + FLUSH_SECONDS
 
 
 _publishing = _Publishing()
@@ -158,17 +160,27 @@ def flush() -> None:
     _publishing.flush()
 
 
+def leave_out_this_thread() -> None:
+    """Count nothing that it publishes: to show what is counted is no message of the demo's."""
+    _publishing.leave_out(threading.get_ident())
+
+
 def replayed(messages: int) -> None:
     """Count a page that has asked for what it missed, and what it was sent."""
     counts().replays.inc()
     counts().replayed.inc(messages)
 
 
+def observe() -> None:
+    """Count from now on what this process publishes."""
+    counts()
+    set_observer(_publishing)
+
+
 def init_app(app: Flask) -> None:
     """Have what this process publishes counted."""
-    counts()
     app.teardown_request(lambda _error: flush())
-    set_observer(_publishing)
+    observe()
 
 
 @contextlib.contextmanager

@@ -140,9 +140,10 @@ class Watcher:
 
     def start(self) -> None:
         """Look from now on, in a thread that ends with the process."""
-        threading.Thread(target=self._run, name=metrics.UNCOUNTED, daemon=True).start()
+        threading.Thread(target=self._run, name="status", daemon=True).start()
 
     def _run(self) -> None:
+        metrics.leave_out_this_thread()
         with self._app.app_context():
             while True:
                 try:
