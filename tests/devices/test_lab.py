@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 import subprocess
 import time
@@ -14,13 +15,15 @@ import pytest
 from kit.checkout import KIT_DIR
 from tests.lan_host import NEIGHBOUR4, STRANGER4, Host
 
-# Seconds after which a router that hears nothing gives its neighbour up.
-DEAD_SECONDS = 4
+# A router that hears nothing gives its neighbour up after 4 seconds; FRRouting's default is 40.
+# Between the two a busy machine has its time.
+DEAD_SECONDS = 20
 HANGS = ("-o", "ConnectTimeout=3")
 
 
-def neighbors(lab, router):
-    answer = json.loads(lab.show(router, "show ip ospf neighbor json"))["neighbors"]
+def neighbors(text):
+    """Return the interfaces over which a router has a neighbour, by what it answers."""
+    answer = json.loads(text)["neighbors"]
     return {
         entry["ifaceName"].split(":")[0]
         for entries in answer.values()
@@ -30,17 +33,19 @@ def neighbors(lab, router):
 
 
 def test_every_router_has_all_its_neighbours(lab):
+    seen = lab.answers("show ip ospf neighbor json")
+    summaries = lab.answers("show ip bgp summary json")
     for name, router in lab.routers.items():
         links = {interface["name"] for interface in router["interfaces"]}
-        assert neighbors(lab, name) == links, name
-        peers = json.loads(lab.show(name, "show ip bgp summary json"))["ipv4Unicast"]["peers"]
+        assert neighbors(seen[name]) == links, name
+        peers = json.loads(summaries[name])["ipv4Unicast"]["peers"]
         assert {peer["state"] for peer in peers.values()} == {"Established"}
         assert len(peers) == len(links)
 
 
 def test_every_router_has_a_route_to_every_loopback_and_prefix(lab):
-    for name in lab.routers:
-        routes = json.loads(lab.show(name, "show ip route json"))
+    for name, answer in lab.answers("show ip route json").items():
+        routes = json.loads(answer)
         for other in lab.routers.values():
             assert f"{other['loopback']}/32" in routes, name
             learnt = routes[other["prefix"]][0]["protocol"]
@@ -162,27 +167,39 @@ def test_a_router_that_truncates_drops_the_end_and_prompts(lab):
 
 
 def test_a_router_with_a_slow_line_is_slow_and_others_are_not(lab, server):
-    def seconds(router):
-        began = time.monotonic()
+    def read(router):
+        """Read a configuration; return the seconds, and the bytes that took the slow line."""
+        began, before = time.monotonic(), slow_bytes(server)
         assert "end" in lab.show(router, "show running-config")
-        return time.monotonic() - began
+        return time.monotonic() - began, slow_bytes(server) - before
 
     lab.fault("r2", "slow")
-    slow, other = seconds("r2"), seconds("r1")
+    seconds, size = read("r2")
     # A login and a configuration are some 5 kB: at 19,200 bit/s they cannot take less.
-    assert slow > 1.5
-    assert slow > 2 * other
+    assert seconds > 1.5
+    assert size > 3000
+    _, size = read("r1")
+    assert size < 1000, "the others take it, too"  # the end of the session before may come late
     lab.fault("r2", "none")
     assert "htb" not in server.run("tc qdisc show").stdout
 
 
+def slow_bytes(server):
+    sent = re.findall(
+        r"class htb .*\n *Sent (\d+) bytes", server.run("tc -s class show dev host0").stdout
+    )
+    return sum(map(int, sent))
+
+
 def test_a_link_that_is_down_is_a_neighbour_less_within_the_dead_time(lab):
     other = lab.routers["r1"]["interfaces"][0]["neighbor"]
-    before = neighbors(lab, other)
+
+    def seen():
+        return neighbors(lab.show(other, "show ip ospf neighbor json"))
+
+    before = seen()
     lab.fault("r1", "link-down")
-    lab.eventually(
-        lambda: neighbors(lab, other) == before - {"to-r1"}, "the neighbour stays", DEAD_SECONDS + 1
-    )
+    lab.eventually(lambda: seen() == before - {"to-r1"}, "the neighbour stays", DEAD_SECONDS)
 
 
 def test_another_fault_takes_the_place_of_the_one_before(lab, server):
