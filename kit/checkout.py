@@ -9,8 +9,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from kit.errors import KitError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -89,6 +87,8 @@ def read_instance() -> dict[str, Any]:
 
 def of_server(variable: str) -> Any:  # noqa: ANN401  # whatever a variable can hold
     """Return a variable that the last ``make up`` of this instance has left in the inventory."""
+    import yaml  # noqa: PLC0415  # `make doctor` runs before there is an environment
+
     try:
         inventory = yaml.safe_load(INVENTORY_FILE.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -78,7 +78,8 @@ def test_everything_can_be_got_somewhere(name):
 
 def run_doctor(path: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "kit.doctor", *arguments],
+        # Without the environment's packages: it runs where there is none yet.
+        [sys.executable, "-S", "-m", "kit.doctor", *arguments],
         cwd=ROOT,
         env={"PATH": path, "HOME": str(Path.home())},
         capture_output=True,
