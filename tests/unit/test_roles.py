@@ -69,6 +69,15 @@ def test_other_variables_are_private(role):
             assert name.startswith("_"), file
 
 
+def test_apt_is_waited_for_and_given_up_in_minutes():
+    texts = [file.read_text() for role in ROLES for file in role.glob("tasks/*.yml")]
+    asking = [text for text in texts if "update_cache: true" in text]
+    assert asking
+    for text in asking:
+        for setting in ("lock_timeout: 300 ", "update_cache_retries: 1 "):
+            assert text.count(setting) == text.count("update_cache: true"), text
+
+
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_readme_is_current(role):
     written = (role / "README.md").read_text()
