@@ -216,7 +216,7 @@ def test_a_way_out_adds_a_location_and_is_tried_before_it_replaces_anything(inst
     before = file.content_string
     answer = provision("--tags=webdis_edge_configure", webdis_edge_extra_config="nonsense;")
     assert answer.returncode != 0
-    assert 'unknown directive "nonsense"' in answer.stdout
+    assert "unknown directive" in answer.stdout
     assert file.content_string == before
     tags = "--tags=webdis_edge_configure,webdis_edge_service"
     try:
