@@ -10,7 +10,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 copy=$work/ansible_collections/webdis_kit/server
 mkdir -p "$copy" "$work/home"
-git ls-files -z ansible | tar -c --null --files-from=- | tar -x -C "$copy" --strip-components=1
+git ls-files -z ansible ':!ansible/molecule' | tar -c --null --files-from=- | tar -x -C "$copy" --strip-components=1
 # The importer wants an address, which the project does not have yet.
 echo 'repository: https://example.org/webdis_kit/server' >>"$copy/galaxy.yml"
 export HOME="$work/home" LC_ALL=C.UTF-8

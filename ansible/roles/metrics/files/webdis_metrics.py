@@ -29,7 +29,7 @@ def sockets(port: int) -> dict[str, int]:
     # The sandbox hides /proc/net. A machine without IPv6 has no second table.
     for path in Path("/proc/self/net").glob("tcp*"):
         for line in path.read_text().splitlines()[1:]:
-            _, local, _, state, *_ = line.split()
+            _slot, local, _remote, state, *_rest = line.split()
             if int(local.rpartition(":")[2], 16) == port:
                 counts[STATES[int(state, 16) - 1]] += 1
     return {state: counts[state] for state in STATES}
@@ -55,7 +55,7 @@ def process(folder: Path) -> dict[str, int]:
         "webdis_resident_memory_bytes": int(status["VmRSS"].split()[0]) * 1024,
         # What its limit counts.
         "webdis_data_memory_bytes": int(status["VmData"].split()[0]) * 1024,
-        "webdis_open_fds": sum(1 for _ in (folder / "fd").iterdir()),
+        "webdis_open_fds": len(list((folder / "fd").iterdir())),
     }
     names = {"Max data size": "webdis_data_memory_max_bytes", "Max open files": "webdis_max_fds"}
     for title, name in names.items():
