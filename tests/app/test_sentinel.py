@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import subprocess
+import threading
 
 import pytest
 import redis
@@ -67,20 +68,25 @@ class Awaited:
     """The client of `AsyncSentinel`, as the tests speak to that of `Sentinel`."""
 
     def __init__(self, addresses):
-        self._runner = asyncio.Runner()
+        self._loop = asyncio.new_event_loop()
+        # Of its own: that of the tests may be Playwright's.
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
         self._sentinel = AsyncSentinel(addresses)
         self._client = self._sentinel.master_for(NAME)
 
-    def execute_command(self, *words):
-        async def call():
-            return await self._client.execute_command(*words)
+    def _wait(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
 
-        return self._runner.run(call())
+    def execute_command(self, *words):
+        return self._wait(self._client.execute_command(*words))
 
     def close(self):
         for client in (self._client, *self._sentinel.sentinels):
-            self._runner.run(client.aclose())
-        self._runner.close()
+            self._wait(client.aclose())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
 
 @contextlib.contextmanager
