@@ -450,7 +450,11 @@ def destroy() -> None:
         for instance_dir in INSTANCES_DIR.glob("*"):
             environment = {**os.environ, "KIT_INSTANCE": instance_dir.name}
             command = [sys.executable, "-m", "kit", "destroy"]
-            subprocess.run(command, cwd=ROOT, env=environment, check=True)
+            if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode:
+                raise KitError(
+                    f"The instance {instance_dir.name} of this checkout is not removed, and so its "
+                    f"own is not either: see above, then run `make destroy` again."
+                )
         for name in container.of_this_checkout():  # whose folder is gone
             container.destroy(name)
             print(f"{name} is removed, another instance of this checkout.")
