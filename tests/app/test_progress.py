@@ -128,7 +128,8 @@ def test_lost_answers_double_nothing_and_lost_requests_lose_nothing(
         progress.done()
         assert json.loads(page.message(channel))["kind"] == "done"
     assert numbers == list(range(1, 61))
-    assert [event["text"] for event in pushed] == expected
+    # Two that reach Webdis at once may leave it in the other order: that is for the page to mend.
+    assert sorted(event["seq"] for event in pushed) == numbers
     assert texts(publisher_redis, channel) == [*expected, "Done"]
 
 
