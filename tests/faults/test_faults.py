@@ -18,7 +18,7 @@ from kit.checkout import ROOT
 from kit.websocket import Page
 from tests.demo_server import eventually
 from tests.faults import clock, crowd
-from tests.faults.disk import small_disk
+from tests.faults.disk import fill, small_disk
 
 FULL_SECONDS = 5
 LINK_SECONDS = 10
@@ -142,25 +142,21 @@ def web_server_killed(scene):
 
 @contextmanager
 def disk_full(scene):
-    filler = "/var/lib/redis/filler"
-
-    def strike():
-        scene.command(f"! dd if=/dev/zero of={filler} bs=64k && sleep {FULL_SECONDS}; rm {filler}")
-
-    with small_disk(scene):
-        yield strike
+    with power_cut(scene):
+        yield partial(fill, scene.command, FULL_SECONDS)
 
 
 @contextmanager
 def power_cut(scene):
-    with small_disk(scene) as cut_power:
+    with small_disk(scene.instance["name"], scene.command, scene.folder) as cut_power:
+        scene.wait_until_well()
         yield cut_power
 
 
 @contextmanager
 def power_cut_always_synced(scene):
     always = "s/^appendfsync .*/appendfsync always/"
-    with edited(scene, "/etc/redis/redis.conf", always, "redis"), small_disk(scene) as cut_power:
+    with edited(scene, "/etc/redis/redis.conf", always, "redis"), power_cut(scene) as cut_power:
         yield cut_power
 
 

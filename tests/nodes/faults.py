@@ -1,29 +1,46 @@
-"""What is done to three nodes: each takes the scene, and a stack for what mends it afterwards."""
+"""What is done to three nodes: each takes the scene, and a stack for what mends it afterwards.
+
+Some need another instance than `make up` makes: `PREPARATIONS` has who makes it so beforehand.
+"""
 
 from __future__ import annotations
 
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
+import yaml
+
+from kit.checkout import ROOT, node_name
 from kit.container import Container
+from tests.faults.clock import HOUR_SECONDS, server_clock, set_clock
+from tests.faults.disk import fill, small_disk
 from tests.nodes.scene import cut_off, on
+from tests.provisioning import changed, provision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.nodes.scene import Node, Scene
 
 ABSENT_SECONDS = 6  # longer than min-replicas-max-lag and down-after-milliseconds
 FROZEN_SECONDS = 8
 TWO_PRIMARIES_SECONDS = 6
+FULL_SECONDS = 10
+WRONG_SECONDS = 6
+OLDER, NEWER = "8.0.2", "8.0.6"
 REDIS_AND_SENTINEL = "tcp dport { 6379, 26379 }"
 
 
 def _number(scene: Scene, node: Node) -> int:
     return scene.nodes.index(node) + 1
+
+
+def _container(scene: Scene, node: Node) -> str:
+    return node_name(_number(scene, node))
 
 
 def redis_killed(scene: Scene, stack: ExitStack) -> None:
@@ -133,6 +150,67 @@ def rolling_restart(scene: Scene, _stack: ExitStack) -> None:
     on(scene.primary, "redis-node restart-primary")
 
 
+@contextmanager
+def primary_on_small_disk(scene: Scene) -> Iterator[None]:
+    """Let the primary's data be on a disk that can be filled."""
+    node = scene.primary
+    with small_disk(_container(scene, node), partial(on, node), scene.folder):
+        scene.wait_until_well()
+        yield
+
+
+def disk_full(scene: Scene, _stack: ExitStack) -> None:
+    """Fill the disk of the primary's Redis for longer than Sentinel waits, and make room again."""
+    node = scene.primary
+    fill(partial(on, node), FULL_SECONDS)
+    scene.wait_for_primary(node)
+
+
+@contextmanager
+def primary_with_clock(scene: Scene) -> Iterator[None]:
+    """Let the clock of the primary, and of the Sentinel beside it, be set."""
+    node = scene.primary
+    with server_clock(_container(scene, node), partial(on, node), "redis", "sentinel"):
+        scene.wait_until_well()
+        yield
+
+
+def clock_wrong(scene: Scene, _stack: ExitStack) -> None:
+    """Set the clock of the primary's node back an hour, and right again."""
+    node = scene.primary
+    for seconds in (-HOUR_SECONDS, 0):
+        set_clock(_container(scene, node), seconds)
+        theirs = int(on(node, "redis-admin TIME").split()[0])
+        assert abs(theirs - time.time() - seconds) < HOUR_SECONDS / 2, "Redis has not seen it"
+        time.sleep(WRONG_SECONDS)
+
+
+def _releases() -> list[dict[str, str]]:
+    """Return the archives of both releases, as the scenario `upgrade` has them."""
+    scenario = yaml.safe_load((ROOT / "ansible/molecule/upgrade/molecule.yml").read_text())
+    return scenario["provisioner"]["inventory"]["group_vars"]["all"]["redis_candidates"]
+
+
+@contextmanager
+def older_release(scene: Scene) -> Iterator[None]:
+    """Let an older release of Redis be on all nodes, and afterwards what was there before."""
+    # It may be unable to read what a newer one has written, and is refused then.
+    for node in scene.nodes:
+        on(node, "systemctl stop sentinel redis")
+        on(node, "find /var/lib/redis -mindepth 1 ! -name role.conf -delete")
+    assert changed(provision(redis_version=OLDER, redis_candidates=_releases()))
+    scene.wait_until_well()
+    try:
+        yield
+    finally:
+        changed(provision())
+
+
+def upgraded(_scene: Scene, _stack: ExitStack) -> None:
+    """Run the playbook, which restarts one node after the other with the newer release."""
+    assert changed(provision(redis_version=NEWER, redis_candidates=_releases()))
+
+
 # By what the table calls them, the first five as often as NODES_REPEATS says.
 FAULTS: dict[str, Callable[[Scene, ExitStack], None]] = {
     "primary's Redis killed (-9), and kept down": redis_killed,
@@ -148,4 +226,13 @@ FAULTS: dict[str, Callable[[Scene, ExitStack], None]] = {
     "two of three Sentinels stopped": quorum_lost,
     "all nodes stopped and started": all_restarted,
     "rolling restart, as an upgrade does it": rolling_restart,
+    f"rolling upgrade from Redis {OLDER} to {NEWER}": upgraded,
+    f"disk of the primary full for {FULL_SECONDS} s": disk_full,
+    "clock of the primary's node back an hour, and right again": clock_wrong,
+}
+
+PREPARATIONS: dict[Callable[..., None], Callable[[Scene], AbstractContextManager[None]]] = {
+    upgraded: older_release,
+    disk_full: primary_on_small_disk,
+    clock_wrong: primary_with_clock,
 }
