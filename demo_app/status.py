@@ -184,7 +184,10 @@ class Watcher:
                 facts[f"webdis {found['node']}"] = (str(at), at, words)
         known = cast("dict[bytes, bytes]", connection.hgetall(_key("known")))
         connection.hset(_key("known"), mapping={name: now for name, (now, _, _) in facts.items()})
+        moved = known.get(b"nodes", b"") != facts["nodes"][0].encode()
         for name, (now, at, what) in facts.items():
+            if name == "run_id" and moved:
+                continue  # another server has another one
             if known.get(name.encode(), now.encode()) != now.encode():
                 happened = json.dumps({"at": at, "what": what})
                 connection.xadd(_key("news"), {"json": happened}, maxlen=MOST_NEWS)

@@ -14,7 +14,7 @@ from demo_app import connections, create_app
 from webdis_progress import EndedError, NotSentError, Progress
 
 INTERVAL_SECONDS = 0.02
-MOST_MESSAGES = 10_000  # an end, should nobody close the input
+MOST_MESSAGES = 100_000  # an end, should nobody close the input
 # What the clock said at the start: one of the faults turns it back.
 CLOCK_SECONDS = time.time() - time.monotonic()
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import html
+import json
 import os
+import re
+import secrets
 import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from itertools import takewhile
 
 import pytest
 
@@ -12,9 +20,12 @@ from kit import verify
 from tests.demo_server import eventually
 from tests.nodes.faults import FAULTS, PREPARATIONS, all_restarted
 from tests.nodes.scene import cut_off, on, passes
+from webdis_progress import AsyncProgress, events_after
+from webdis_progress.sentinel import AsyncSentinel
 
 REPEATED = list(FAULTS)[:5]
 REPEATS = int(os.environ.get("NODES_REPEATS", "1"))
+MESSAGES = 100
 UNTIL_WEBDIS_STOPS = (
     "for i in $(seq 300); do systemctl is-active -q webdis || exit 0; sleep 0.05; done; exit 1"
 )
@@ -42,6 +53,71 @@ def test_webdis_stops_where_redis_has_no_current_data(scene):
         on(replica, UNTIL_WEBDIS_STOPS)
     mine = scene.instance | {"webdis": {"url": replica["webdis"]}}
     eventually(lambda: passes(verify.message_arrives, mine), "its Webdis does not come back")
+
+
+def test_asyncio_publishes_on_over_a_failover(scene):
+    master, channel = scene.instance["master_name"], f"progress:{secrets.token_hex(16)}"
+    login = verify.publisher(scene.instance).get_connection_kwargs()
+    found = AsyncSentinel(
+        scene.instance["sentinels"],
+        sentinel_kwargs={
+            name: value
+            for name, value in verify.sentinel(scene.instance).sentinel_kwargs.items()
+            if name != "retry"  # which is not that of asyncio
+        },
+    )
+
+    async def publish():
+        client = found.master_for(
+            master, username=login["username"], password=login["password"], socket_timeout=1
+        )
+        async with client, AsyncProgress(client, channel, durability="replicated") as progress:
+            await progress.message("0")
+            moving = asyncio.create_task(asyncio.to_thread(on, scene.primary, "redis-failover"))
+            sent = 1
+            while not moving.done() or sent < MESSAGES:
+                await progress.message(str(sent))
+                sent += 1
+                await asyncio.sleep(0.02)
+            await moving
+        for one in found.sentinels:
+            await one.aclose()
+        return sent
+
+    with ThreadPoolExecutor() as other_thread:  # Playwright has a loop in this one
+        sent = other_thread.submit(asyncio.run, publish()).result()
+    with verify.primary(scene.instance) as client:
+        kept = events_after(client, channel, 0)
+    assert [event["text"] for event in kept] == ["Started", *map(str, range(sent)), "Done"]
+
+
+def ask(url):
+    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310  # loopback
+        return answer.read().decode()
+
+
+def test_the_demo_says_how_the_nodes_are(scene, nodes_demo):
+    def seen():
+        page = ask(f"{nodes_demo.health_url}/status/")
+        return json.loads(html.unescape(re.search(r'data-seen="([^"]*)"', page)[1]))
+
+    known = eventually(seen, "nothing is seen")["news"][:1]
+
+    def news():
+        return [*takewhile(lambda entry: entry not in known, seen()["news"])]
+
+    replica = scene.others(scene.primary)[0]
+    on(replica, "systemctl stop redis")
+    try:
+        assert json.loads(ask(f"{nodes_demo.health_url}/readyz"))["status"] == "ok"
+        assert f"{replica['name']}: away" in seen()["nodes"]
+    finally:
+        on(replica, "systemctl start redis")
+    scene.wait_until_well()
+    on(scene.primary, "redis-failover")
+    told = f"{scene.primary['name']}: master"
+    eventually(lambda: any(told in entry["what"] for entry in news()[:1]), told, 30)
+    assert all(entry["what"].startswith("roles: ") for entry in news()), "no Redis was restarted"
 
 
 def end_of(visitor, run):
