@@ -46,7 +46,7 @@ class Child:
         module: Run by ``python -m`` with ``argument`` and this process's id.
         argument: Its first argument.
         descriptors: Files that it inherits.
-        waited: Seconds since the end of the one before.
+        waited: Seconds for which it had to wait, since the one before found no settings.
     """
 
     def __init__(self, module: str, argument: str, *descriptors: int, waited: float = 0.0) -> None:
@@ -112,7 +112,10 @@ class Supervisor:
                 if child.module == WORKER:
                     self._dead.add(child.argument)
                 seconds = _seconds_until_next(child)
-                self._due.append((time.monotonic() + seconds, child.module, seconds))
+                lost = child.process.returncode == os.EX_CONFIG
+                self._due.append(
+                    (time.monotonic() + seconds, child.module, seconds if lost else 0.0)
+                )
                 _log.warning(
                     "%s has ended (%d); it starts again in %.0f s.",
                     *(child.module, child.process.returncode, seconds),
