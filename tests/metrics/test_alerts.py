@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import subprocess
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -121,16 +120,7 @@ def test_descriptors_are_used_up(server, instance, prometheus):
 
 @pytest.mark.machine
 def test_the_disk_is_full(server, instance, prometheus, tmp_path):
-    def wait_until_well():
-        eventually(lambda: server.run("redis-admin PING").stdout.strip() == "PONG", "Redis is away")
-
-    scene = SimpleNamespace(
-        folder=tmp_path,
-        instance=instance,
-        command=server.check_output,
-        wait_until_well=wait_until_well,
-    )
-    with small_disk(scene):
+    with small_disk(instance["name"], server.check_output, tmp_path):
         server.run(f"head -c 60M /dev/zero >{DATA}/filler")
         prometheus.wait_for("DiskNearlyFull")
         server.check_output(f"rm {DATA}/filler")

@@ -41,7 +41,7 @@ from tests.security.test_firewall import Host
 def test_held(scene, instance, start_demo):
     host = Host(instance["bridge"])
     try:
-        with small_disk(scene):
+        with small_disk(instance["name"], scene.command, scene.folder):
             start_demo()
             (ROOT / f"held-{INSTANCE}").write_text(host.name)
             threading.Event().wait()
