@@ -22,11 +22,11 @@ def run_in_another_tab(page, path):
 
 
 @contextmanager
-def longest_task(page):
-    """Yield a list that gets, at the end, the longest task of the page's main thread.
+def longest_tasks(page):
+    """Yield a list that gets, at the end, the tasks of the page's main thread, longest first.
 
-    In milliseconds of processor time: on an idle machine that is what it lasts, and other
-    work on the machine does not count.
+    In milliseconds of processor time: on an idle machine that is what they last, and other
+    work on the machine does not count. What its host takes from it does, now and then.
     """
     browser = page.context.browser
     browser.start_tracing(page=page, categories=["toplevel"])
@@ -38,13 +38,14 @@ def longest_task(page):
         for event in events
         if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
     }
-    longest.append(
-        max(
+    longest += sorted(
+        (
             event["tdur"] / 1000
             for event in events
             # The one that runs when the trace ends has no duration.
             if "RunTask" in event["name"]
             and "tdur" in event
             and (event["pid"], event["tid"]) in threads
-        )
+        ),
+        reverse=True,
     )

@@ -14,8 +14,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from tests.e2e.tabs import LONGEST_TASK_MILLISECONDS, longest_task
+from tests.e2e.tabs import LONGEST_TASK_MILLISECONDS, longest_tasks
 
+# What the machine stretches, of hundreds; what the page makes long is long with each message.
+UNLUCKY_TASKS = 2
 MESSAGES = 10_000
 MESSAGES_A_SECOND = 200
 SECONDS = 5
@@ -327,7 +329,7 @@ def test_ten_thousand_messages_stay_smooth(open_page, channel, results):
 
     talker = threading.Thread(target=talk)
     last = MESSAGES + MESSAGES_A_SECOND * SECONDS
-    with longest_task(page) as found:
+    with longest_tasks(page) as found:
         talker.start()
         page.locator("#messages").hover()
         for _ in range(SECONDS):  # the reader reads meanwhile
@@ -335,7 +337,7 @@ def test_ten_thousand_messages_stay_smooth(open_page, channel, results):
             page.wait_for_timeout(500)
         talker.join()
         page.wait_for_function(f"() => document.querySelector('run-progress').run.seq === {last}")
-    (longest,) = found
+    longest = found[UNLUCKY_TASKS]
     (results / "element.json").write_text(json.dumps({"longest_task_milliseconds": longest}))
     print(f"longest task: {longest} ms")
     nodes = page.evaluate(
