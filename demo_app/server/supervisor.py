@@ -58,6 +58,11 @@ class Child:
         self.started_at = time.monotonic()
         _log.info("%s: process %d", module, self.process.pid)
 
+    @property
+    def found_no_settings(self) -> bool:
+        """Did it end since the instance is gone?"""
+        return self.process.returncode == os.EX_CONFIG
+
 
 class Supervisor:
     """Keeps a web server and workers running.
@@ -112,10 +117,8 @@ class Supervisor:
                 if child.module == WORKER:
                     self._dead.add(child.argument)
                 seconds = _seconds_until_next(child)
-                lost = child.process.returncode == os.EX_CONFIG
-                self._due.append(
-                    (time.monotonic() + seconds, child.module, seconds if lost else 0.0)
-                )
+                waited = seconds if child.found_no_settings else 0.0
+                self._due.append((time.monotonic() + seconds, child.module, waited))
                 _log.warning(
                     "%s has ended (%d); it starts again in %.0f s.",
                     *(child.module, child.process.returncode, seconds),
@@ -154,7 +157,7 @@ class Supervisor:
 
 
 def _seconds_until_next(child: Child) -> float:
-    if child.process.returncode == os.EX_CONFIG:
+    if child.found_no_settings:
         return min(max(RESTART_SECONDS, 2 * child.waited), LONGEST_WAIT_SECONDS)
     lived = time.monotonic() - child.started_at
     return RESTART_SECONDS if lived < SHORT_LIFE_SECONDS else 0.0
