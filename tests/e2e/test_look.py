@@ -10,13 +10,14 @@ from playwright.sync_api import expect
 
 from kit.checkout import ROOT
 from tests.demo_server import eventually
+from tests.e2e.looks import PHONE
 from tests.e2e.tabs import LONGEST_TASK_MILLISECONDS, longest_tasks, run_in_another_tab
 
 # Bytes and requests of the start page, with its live run and all scripts.
 MOST_KIBIBYTES = 110
 MOST_REQUESTS = 12
 MOST_CSS_BYTES = 15 * 1024
-SIZES = {"wide": {"width": 1280, "height": 800}, "phone": {"width": 360, "height": 740}}
+SIZES = {"wide": {"width": 1280, "height": 800}, "phone": PHONE}
 # Whatever moves though nobody has pressed anything.
 WATCH = """
 window.shifts = [];

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from kit.checkout import CACHE_DIR, ROOT
+from tests.surroundings.instances import run
 
 # Each was enough to break a target of this kit or of a project like it.
 HOSTILE = {
@@ -49,16 +49,7 @@ HOSTILE = {
 
 def make(*arguments, cwd=ROOT, seconds=240, **environment):
     """Run make as a person would, and return what came of it."""
-    return subprocess.run(
-        ["make", "--no-print-directory", *arguments],
-        cwd=cwd,
-        env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=seconds,
-        check=False,
-    )
+    return run("make", "--no-print-directory", *arguments, cwd=cwd, seconds=seconds, **environment)
 
 
 @pytest.mark.parametrize("target", ["status", "verify", "up"])
@@ -144,16 +135,7 @@ def test_a_copied_checkout_has_an_instance_of_its_own(instance, copied, long_hom
         [".venv/bin/python", "-m", "kit", "create"],
         [".venv/bin/ansible-playbook", *INVENTORY, "--tags", "firewall", "kit/ansible/server.yml"],
     ):
-        answer = subprocess.run(
-            command,
-            cwd=copied,
-            env={**os.environ, **own, "KIT_INSTANCE": "machine", **ANSIBLE},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
+        answer = run(*command, cwd=copied, KIT_INSTANCE="machine", **own, **ANSIBLE)
         assert answer.returncode == 0, answer.stdout + answer.stderr
     assert re.search(r"^server +: ok=[1-9]", answer.stdout, re.MULTILINE), answer.stdout
 
