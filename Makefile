@@ -9,7 +9,7 @@ PASSED_ON := PATH HOME USER LOGNAME TERM TMPDIR TZ NO_COLOR CI MAKE% KIT_% DEMO_
     VBOX_USER_HOME %_proxy %_PROXY SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE \
     NODE_EXTRA_CA_CERTS npm_config_registry PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_FIND_LINKS \
     PIP_TRUSTED_HOST PIP_CERT PIP_CLIENT_CERT PIP_CONFIG_FILE PIP_CACHE_DIR PIP_DEFAULT_TIMEOUT \
-    PIP_NO_INDEX FUZZ_CONNECTIONS SYSTEMS GUEST
+    PIP_NO_INDEX FUZZ_CONNECTIONS NODES_REPEATS PARTS REPEATS SYSTEMS GUEST
 OF_THE_CALLER := $(foreach name,$(.VARIABLES),$(if $(filter environment,$(origin $(name))),$(name)))
 unexport $(filter-out $(PASSED_ON),$(OF_THE_CALLER))
 export LC_ALL := $(if $(filter Darwin,$(shell uname)),en_US.UTF-8,C.UTF-8)
@@ -25,8 +25,6 @@ help: ## list the targets
 $(shell requirements/check.sh)
 .venv/%.stamp: requirements/%.txt requirements/install.sh
 	@requirements/install.sh $*
-
-.venv/demo.stamp: clients/python/pyproject.toml
 
 # Node.js is one of the Python packages, so it is pinned as they are.
 NODEJS := PATH="$(CURDIR)/.venv/bin:$$PATH"
@@ -153,7 +151,7 @@ dist-collection: .venv/ops.stamp ## build the collection's archive into dist/
 	@rm -f dist/webdis_kit-server-* && mkdir -p dist
 	@.venv/bin/ansible-galaxy collection build ansible --output-path dist >/dev/null
 
-dist-python: .venv/ops.stamp .venv/demo.stamp ## build wheel and source archive into dist/
+dist-python: .venv/test.stamp ## build wheel and source archive into dist/
 	@rm -f dist/webdis_progress-*
 	@cd clients/python && ../../.venv/bin/python -m hatchling build --directory ../../dist
 

@@ -56,24 +56,19 @@ mkdir -p .kit/logs
 chmod 0700 .kit
 log=.kit/logs/$(date +%Y%m%d-%H%M%S)-python-$group.log
 echo "Python packages ($group), log: $log"
-# What a person's pip configuration says of users does not hold in an environment. What the
-# demo uses of this checkout is installed as it is, by the build backend that the lock file
-# has just brought: from the network it needs nothing.
+# What a person's pip configuration says of users does not hold in an environment.
 # What is used is compiled when it is first used; most of Ansible never is.
-pip_install() {
-    $pip install --disable-pip-version-check --no-user --no-compile "$@"
-}
-if ! { pip_install --require-hashes --requirement "requirements/$group.txt" \
-    && { [ "$group" != demo ] || pip_install --no-index --no-deps --no-build-isolation \
-        --editable clients/python; }; } >"$log" 2>&1; then
+if ! $pip install --disable-pip-version-check --no-user --no-compile \
+    --require-hashes --requirement "requirements/$group.txt" >"$log" 2>&1; then
     tail -n 15 "$log"
     echo "Error: the Python packages of requirements/$group.txt could not be installed. Check the network, then try again." \
         "See docs/troubleshooting.md#packages-cannot-be-installed." >&2
     exit 1
 fi
-# Ansible finds the collection as it stands in this checkout, whoever calls it from here.
-collections=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/ansible_collections
-mkdir -p "$collections/webdis_kit"
-ln -sfn "$PWD/ansible" "$collections/webdis_kit/server"
+# The publisher and the collection are found as they stand in this checkout.
+packages=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+echo "$PWD/clients/python/src" >"$packages/webdis_progress.pth"
+mkdir -p "$packages/ansible_collections/webdis_kit"
+ln -sfn "$PWD/ansible" "$packages/ansible_collections/webdis_kit/server"
 touch ".venv/$group.stamp"
 echo "Python packages ($group): $(($(date +%s) - start)) s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from functools import cache
@@ -89,15 +90,38 @@ MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE))
 
 
+def typed(name: str) -> list[str]:
+    """Return what a document has its readers type: code within its text, and lines of blocks."""
+    fences = [token.content for token in tokens(name) if token.type == "fence"]
+    return [*code(name), *(line.removeprefix("$ ") for one in fences for line in one.splitlines())]
+
+
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_make_targets_exist(name):
-    fences = [token.content for token in tokens(name) if token.type == "fence"]
-    typed = [line.removeprefix("$ ") for fence in fences for line in fence.splitlines()]
-    for text in [*code(name), *typed]:
+    for text in typed(name):
         if match := re.match(r"make ([a-z][a-z-]*)", text):
             assert match[1] in TARGETS, f"{name}: {text}"
-        for variable in re.findall(r"^make .*?\b([A-Z_]+)=", text):
-            assert re.search(rf"\b{variable}\b", MAKEFILE), f"{name}: {text}"
+
+
+def test_variables_reach_their_targets_from_the_environment_too():
+    named = {
+        variable
+        for document in DOCUMENTS
+        for text in typed(document)
+        if text.startswith("make ")
+        for variable in re.findall(r"\b([A-Z_]+)=", text)
+    }
+    assert named
+    heard = subprocess.run(
+        ["make", "--no-print-directory", "--eval", "environment: ; @env", "environment"],
+        cwd=ROOT,
+        env={**dict.fromkeys(named, "probe"), "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    deaf = named - set(re.findall(r"^(\w+)=probe$", heard, re.MULTILINE))
+    assert {name for name in deaf if f"$({name})" not in MAKEFILE} == set()
 
 
 GROUPS = {"redis_primary", "redis_replicas"}  # of the inventory

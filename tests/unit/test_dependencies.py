@@ -13,7 +13,6 @@ from kit.checkout import KIT_DIR, ROOT
 
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 OF_PYTHON_ITSELF = {"pip", "setuptools"}  # as ensurepip brings them
-OF_THIS_CHECKOUT = {"webdis-progress"}
 
 
 def plain(name):
@@ -51,7 +50,7 @@ def test_installed_is_what_is_locked(locked, installed):
     strangers = {
         name: version
         for name, version in installed.items()
-        if version not in locked.get(name, ()) and name not in OF_PYTHON_ITSELF | OF_THIS_CHECKOUT
+        if version not in locked.get(name, ()) and name not in OF_PYTHON_ITSELF
     }
     assert strangers == {}
 
