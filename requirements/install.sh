@@ -60,9 +60,11 @@ echo "Python packages ($group), log: $log"
 # What is used is compiled when it is first used; most of Ansible never is.
 if ! $pip install --disable-pip-version-check --no-user --no-compile \
     --require-hashes --requirement "requirements/$group.txt" >"$log" 2>&1; then
-    tail -n 15 "$log"
-    echo "Error: the Python packages of requirements/$group.txt could not be installed. Check the network, then try again." \
-        "See docs/troubleshooting.md#packages-cannot-be-installed." >&2
+    # pip names its cause in its last line, but for one: without a network it knows no version.
+    cause=$(sed -n 's/^ERROR: //p' "$log" | tail -n 1)
+    ! grep -qE '(NewConnection|ConnectTimeout)Error' "$log" || cause="No answer came from the network."
+    echo "Error: the Python packages of requirements/$group.txt could not be installed. $cause" \
+        "The whole log is $log; see docs/troubleshooting.md#packages-cannot-be-installed." >&2
     exit 1
 fi
 # The publisher and the collection are found as they stand in this checkout.

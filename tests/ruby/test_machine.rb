@@ -59,10 +59,18 @@ class TestMachine < Minitest::Test
 
   def test_older_vagrant_is_given_the_architectures_own_address
     box = machine.box("libvirt", "2.3.4", "x86_64")
-    assert_equal "bento/ubuntu-24.04-202502.21.0-amd64", box[:box]
-    assert_equal "https://vagrantcloud.com/bento/boxes/ubuntu-24.04/versions/202502.21.0/" \
+    assert_equal "cloud-image/ubuntu-24.04-20260926.0.0-amd64", box[:box]
+    assert_equal "https://vagrantcloud.com/cloud-image/boxes/ubuntu-24.04/versions/20260926.0.0/" \
                  "providers/libvirt/amd64/vagrant.box", box[:box_url]
     refute_includes box, :box_version
+  end
+
+  def test_libvirt_is_given_firmware_on_arm64_only
+    assert_empty machine.libvirt_board("x86_64", [])
+    firmware = "#{@root}/vagrant/settings.yml"
+    board = machine.libvirt_board("aarch64", ["/nowhere", firmware])
+    assert_equal [firmware, "virt"], board.values_at(:loader, :machine_type)
+    assert_includes mistake { machine.libvirt_board("arm64", ["/nowhere"]) }, "apt-get install qemu-efi-aarch64"
   end
 
   def test_own_box

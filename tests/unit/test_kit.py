@@ -15,6 +15,7 @@ import yaml
 
 from kit import container
 from kit.checkout import BRIDGE, ROOT, node_name
+from kit.errors import KitError
 from kit.steps import run_logged
 from tests import scenarios
 
@@ -146,6 +147,21 @@ def test_one_instance_is_not_changed_by_two_commands_at_once(run_kit, checkout):
     assert run_kit("down", KIT_INSTANCE="at-once").returncode == 0
     assert run_kit("destroy", KIT_INSTANCE="at-once").returncode == 0
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "no_network"),
+    [
+        ("W: Failed to fetch http://a/  Temporary failure resolving 'a'", True),
+        ("E: Could not connect to a:80, connection timed out", True),
+        ("WARNING: Retrying after connection broken by 'NewConnectionError(...)'", True),
+        ("E: Unable to locate package nothing", False),
+    ],
+)
+def test_a_command_that_fails_for_want_of_a_network_says_so(said, no_network):
+    with pytest.raises(KitError) as error:
+        run_logged("Packages", ["sh", "-c", 'echo "$1"; exit 1', "sh", said], log="network-test")
+    assert ("No answer came from the network." in str(error.value)) == no_network
 
 
 DRY_RUN = "INFO     [default > check] Executing"

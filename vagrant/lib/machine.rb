@@ -14,6 +14,11 @@ module Kit
     KNOWS_ARCHITECTURES = "2.4"
     PYTHON = "import sys; sys.exit(sys.version_info < (3, 11))" # what the kit's Ansible needs
     PROVIDERS = %w[virtualbox libvirt].freeze
+    # QEMU's board for arm64 has no BIOS and none of a PC's devices. The firmware is where Debian and
+    # Ubuntu have it (qemu-efi-aarch64), or Fedora (edk2-aarch64).
+    ARM64_BOARD = { machine_type: "virt", cpu_mode: "host-passthrough", video_type: "virtio",
+                    inputs: [{ type: "keyboard", bus: "virtio" }] }.freeze
+    ARM64_FIRMWARE = %w[/usr/share/qemu-efi-aarch64/QEMU_EFI.fd /usr/share/edk2/aarch64/QEMU_EFI.fd].freeze
 
     attr_reader :settings
 
@@ -66,11 +71,22 @@ module Kit
       bridge
     end
 
+    # Returns what the provider libvirt takes for this host's architecture, by attribute.
+    def libvirt_board(cpu = RbConfig::CONFIG["host_cpu"], files = ARM64_FIRMWARE)
+      return {} unless architecture(cpu) == "arm64"
+
+      firmware = files.find { |file| File.exist?(file) }
+      return ARM64_BOARD.merge(loader: firmware) if firmware
+
+      raise Mistake, "QEMU's firmware for arm64 is missing: `sudo apt-get install qemu-efi-aarch64`, " \
+                     "or on Fedora `sudo dnf install edk2-aarch64`."
+    end
+
     # Returns what config.vm takes for the box, by attribute.
     def box(provider, vagrant_version, cpu = RbConfig::CONFIG["host_cpu"])
       return own_box unless settings["box"].empty?
 
-      architecture = cpu.match?(/arm64|aarch64/) ? "arm64" : "amd64"
+      architecture = architecture(cpu)
       entry = settings["boxes"].dig(provider, architecture)
       raise Mistake, "boxes has none for #{provider} on #{architecture}; see vagrant/settings.yml." unless entry
 
@@ -119,6 +135,10 @@ module Kit
     end
 
     private
+
+    def architecture(cpu)
+      cpu.match?(/arm64|aarch64/) ? "arm64" : "amd64"
+    end
 
     def ansible_place
       choice = @environment["KIT_ANSIBLE"].to_s
