@@ -53,7 +53,7 @@ verify: .venv/ops.stamp ## check the running instance, in seconds
 	@$(KIT) verify
 lab: .venv/ops.stamp ## the lab's routers, their links, and how to log in
 	@$(KIT) lab
-lab-fault: .venv/ops.stamp ## break a router of the lab, or mend it (ROUTER= KIND=)
+lab-fault: .venv/ops.stamp ## break a router of the lab, or repair it (ROUTER= KIND=)
 	@$(KIT) lab-fault
 doctor: ## what each provider needs, and how to get it (JSON=1 for programs)
 	@python3 -m kit.doctor

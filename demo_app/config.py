@@ -94,7 +94,7 @@ def check(config: MutableMapping[str, Any]) -> None:
 def _check_health(config: MutableMapping[str, Any]) -> None:
     token = config["HEALTH_TOKEN"]
     if token is not None:
-        # One of digits alone would have been read as a number.
+        # One of only digits would have been read as a number.
         config["HEALTH_TOKEN"] = token = os.environ.get("DEMO_HEALTH_TOKEN", str(token))
         _check_length("HEALTH_TOKEN", token, TOKEN_LENGTH)
     if token is None and config["HEALTH_HOST"] not in LOOPBACK:
@@ -185,7 +185,7 @@ def load_secret_key(config: MutableMapping[str, Any]) -> None:
     """
     given = config["SECRET_KEY"]
     if given is not None:
-        # A key of digits alone would have been read as a number.
+        # A key of only digits would have been read as a number.
         config["SECRET_KEY"] = given = os.environ.get("DEMO_SECRET_KEY", str(given))
         _check_length("SECRET_KEY", given, SECRET_KEY_LENGTH)
     if given is None and config["ENV"] == "production":

@@ -77,12 +77,12 @@ def records() -> dict[str, dict[str, Any]]:
             problem = f"{file} cannot be read ({error})"
             if file.parent.name == NAME:
                 raise KitError(f"{problem}: remove it, then run the same command again.") from None
-            print(f"Warning: {problem}; that instance of another folder is passed over.")
+            print(f"Warning: {problem}; that instance of another folder is ignored.")
     return found
 
 
 def networks_in_use(addresses: str, routes: str) -> list[ipaddress.IPv4Network]:
-    """Return the networks that this host has an address in or a route to, its own bridge aside.
+    """Return the networks that this host has an address in or a route to, but for its own bridge.
 
     Args:
         addresses: Output of ``ip -4 -j address``.

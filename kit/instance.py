@@ -46,7 +46,7 @@ COMMAND_SECONDS = 60.0
 ORIGINS = {
     "upstream": "built from the release archive",
     "debian-pool": "built from Debian's copy of the release",
-    "package": "THE DISTRIBUTION'S PACKAGE, for want of a release archive",
+    "package": "THE DISTRIBUTION'S PACKAGE, as no release archive was found",
 }
 
 
@@ -217,7 +217,7 @@ def provision(
             log="provision",
             environment={"ANSIBLE_CONFIG": str(ROOT / "kit/ansible/ansible.cfg")},
             on_failure=journal,
-            hint="Run the same command again once the cause is mended: it goes on from there. "
+            hint="Run the same command again once the cause is removed: it goes on from there. "
             "docs/troubleshooting.md has the usual causes.",
         )
     finish()

@@ -12,7 +12,7 @@
 set -eu
 umask 022
 
-# The pid of NAME's systemd-nspawn, or nothing: a pid file alone may name
+# The pid of NAME's systemd-nspawn, or nothing: a pid file may name
 # another process after a reboot.
 nspawn_pid() {
     pid=$(cat "$directory/pid" 2>/dev/null) || return 0

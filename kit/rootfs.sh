@@ -40,7 +40,7 @@ if [ -s "$archive" ]; then
         echo "$archive"
         exit 0
     fi
-    echo "$archive is damaged: it is made anew." >&2
+    echo "$archive is damaged: it is made again." >&2
     rm -f "$archive" "$archive.sha256"
 fi
 

@@ -138,7 +138,7 @@ def fail_jobs_of(dead: str) -> None:
 
 
 def main() -> int:
-    """Work until SIGTERM, which lets the job at hand finish; a second one does not."""
+    """Work until SIGTERM, which lets the current job finish; a second one does not."""
     name, parent = sys.argv[1], int(sys.argv[2])
     # Ctrl-C reaches the whole process group: it is the parent's to handle.
     os.setpgrp()

@@ -33,7 +33,7 @@ SHORT_LIFE_SECONDS = 5.0
 RESTART_SECONDS = 2.0
 # What finds no settings, since the instance is gone, waits twice as long each time, up to this.
 LONGEST_WAIT_SECONDS = 60.0
-# How long after Ctrl-C the work at hand may take, and then how long its end may take.
+# How long after Ctrl-C the current job may take, and then how long its end may take.
 GRACE_SECONDS = 3.0
 # What stands for all addresses, and one of them that can be opened.
 LOOPBACK_OF_ALL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # a key to look up

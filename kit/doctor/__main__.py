@@ -62,7 +62,7 @@ def main() -> int:
     print(
         f"`make up` takes: {choice}"
         if choice
-        else "No provider can run here: mend what is MISSING for one of them."
+        else "No provider can run here: get what is MISSING for one of them."
     )
     return 0 if choice else 1
 

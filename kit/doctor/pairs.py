@@ -21,7 +21,7 @@ FIRST_VAGRANT: dict[tuple[int, ...], tuple[int, ...]] = {
 }
 SHARES_WITH_KVM = (7, 2, 10)
 RELEASE = (
-    "sudo modprobe -r kvm_intel kvm_amd kvm, and for good: "
+    "sudo modprobe -r kvm_intel kvm_amd kvm, and to keep it so: "
     "echo options kvm enable_virt_at_load=0 | sudo tee /etc/modprobe.d/virtualbox-kvm.conf"
 )
 HOLDS_AT_LOAD = "/sys/module/kvm/parameters/enable_virt_at_load"

@@ -1,4 +1,4 @@
-"""What this host can compile with. For `make doctor`, too: the standard library of 3.8 alone."""
+"""What this host can compile with. For `make doctor`, too: only the standard library of 3.8."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Webdis as the distribution's package, unpacked without root: for want of a release archive."""
+"""Webdis as the distribution's package, unpacked without root: no release archive can be had."""
 
 from __future__ import annotations
 

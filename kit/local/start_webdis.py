@@ -40,7 +40,7 @@ def wait_for(address: tuple[str, int]) -> None:
 def be_the_default_user(target: Path) -> None:
     """Let a Webdis log in that gives a password and no name, as the package of Debian 12.
 
-    Redis's default user gets the rights of the user `webdis`, in the running Redis alone: it
+    Redis's default user gets the rights of the user `webdis`, in the running Redis only: it
     reads its append-only file back as that user, which takes all rights.
 
     Args:

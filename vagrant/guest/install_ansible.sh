@@ -1,6 +1,6 @@
 #!/bin/sh
 # Run in the VM, as root, where the host has no Ansible (Windows): the kit's own pinned
-# Ansible, and an inventory of this machine alone.
+# Ansible, and an inventory of only this machine.
 set -eu
 umask 022 # whoever Ansible runs as reads it
 # setfacl is how Ansible, run by the user vagrant, hands files to the user who builds.

@@ -19,7 +19,7 @@
  *
  * @typedef {object} ProgressEvent
  * @property {number} seq counts the channel's messages from 1
- * @property {string} [epoch] another one: the server lost its data, and counts anew
+ * @property {string} [epoch] another one: the server lost its data, and counts from 1 again
  * @property {string} [id] who wrote it, and how many events with this one
  * @property {string} ts time of publishing, UTC, ISO 8601
  * @property {Kind} kind `done`, `failed`, `cancelled` and `skipped` end the task, or

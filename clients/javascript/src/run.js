@@ -204,7 +204,7 @@ export class Run extends Bar {
     return before === Number(count) - 1;
   }
 
-  /** Forget the bars if the channel has begun anew. @param {string|undefined} epoch */
+  /** Forget the bars if the channel has begun again. @param {string|undefined} epoch */
   #follow(epoch) {
     if (epoch && this.epoch && epoch !== this.epoch) {
       this.tasks.clear();

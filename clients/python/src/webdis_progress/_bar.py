@@ -37,8 +37,8 @@ class Bar(Generic[Sent]):
     """The events of one bar. `Progress` and `Task` are these, as are those of asyncio.
 
     Every method that publishes takes ``level`` (``debug``, ``info``, ``warning``, ``error``)
-    and ``data`` (what JSON can carry, at most 8 KiB), and returns the event's number, or 0
-    where it waits (Redis is away and nothing is required; within a batch).
+    and ``data`` (what JSON can carry, at most 8 KiB). It returns the event's number. That is 0
+    where the event waits: within a batch, or where Redis is away and nothing is required.
 
     Raises:
         TypeError, ValueError: A value is not allowed; the message names it.
@@ -186,7 +186,7 @@ class Bar(Generic[Sent]):
         return self._publish(self._content("cancelled", text, level, data))
 
     def _begin(self, total: SupportsIndex | None) -> None:
-        """Count anew. A total that is not known is the bar's own the first time only."""
+        """Count from 0 again. A total that is not known is the bar's own the first time only."""
         if total is not None or self._tracked:
             self.total = total
         self._tracked = True

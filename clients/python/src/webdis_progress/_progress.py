@@ -60,7 +60,7 @@ class _Blocking(Bar[int]):
     ) -> Iterator[Item]:
         """Yield ``items`` and publish how many are done.
 
-        One ``track`` after another begins its bar anew. One within another has a task of
+        One ``track`` after another begins its bar again. One within another has a task of
         its own, which is named by how deep it is.
 
         Args:
@@ -109,9 +109,9 @@ class _Blocking(Bar[int]):
 class Progress(_Blocking, RunBar[int]):
     """Publishes to one channel; threads may share it, and processes that fork.
 
-    As a context manager it publishes ``started`` at once and ends the stream by
-    itself: ``done``, or ``failed`` if the block raises (the exception goes on), or
-    ``cancelled`` if it raises `CancelledError` (which ends there). The block's own
+    As a context manager it publishes ``started`` at once and ends the stream by itself with
+    ``done``. If the block raises, that is ``failed``, and the exception goes on. If it raises
+    `CancelledError`, that is ``cancelled``, and the exception ends there. The block's own
     exception is never replaced by one of publishing.
 
     Args:
@@ -120,14 +120,14 @@ class Progress(_Blocking, RunBar[int]):
         channel: For example ``"progress:"`` and 128 random bits.
         total: How many steps there are, if it is known.
         required: Whether work stops with `NotSentError` when Redis is away. If not, that is
-            logged, the last 1,000 events (1 MiB) wait for it to be back, and how many
-            were dropped is said in one. Without it: in a ``with`` block not, else yes.
+            logged, and the last 1,000 events (1 MiB) wait for it to be back. An event says
+            how many were dropped. The default: not in a ``with`` block, else yes.
         patience_seconds: How long to try again when Redis is away: each event that is
             required, and the end of a ``with`` block.
-        durability: ``"primary"``: what Redis has taken counts as taken. ``"replicated"``, for a
-            client of Sentinel's: each call waits up to 200 ms for a replica to have it, too, an
-            end for as long as patience lasts; and the last 1,000 events (1 MiB) are kept, and
-            sent again in their order where another server has become the primary without them.
+        durability: ``"primary"``: what Redis has taken counts as taken. ``"replicated"`` is for a
+            client of Sentinel's. Each call waits up to 200 ms for a replica to have it, too; an
+            end waits for as long as patience lasts. The last 1,000 events (1 MiB) are kept. Where
+            another server has become the primary without them, they are sent again in order.
         count_tasks: The run's bar counts its tasks: ``current`` those that have ended, and
             ``total``, unless it is given, those that there are.
         started_text: What `started` says.

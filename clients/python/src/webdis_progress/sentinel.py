@@ -10,7 +10,7 @@ redis = sentinel.master_for("demo", username=..., password=...)
 - redis-py connects again to the address that it had (its issue 3874); these ask each time.
 - A primary that is cut off goes on answering; these ask again once a second, while they are used.
 - A primary without replicas, or a replica without a primary, refuses and stays connected; these
-  raise a ``ConnectionError`` then, and connect anew: another one is the primary, or soon will be.
+  raise a ``ConnectionError`` then, and connect again: another one is the primary, or soon will be.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def job_channel(job: Job) -> str:
 
 
 def job_progress(redis: Redis, total: int | None = None, **options: Any) -> Progress:  # noqa: ANN401  # as Progress takes them
-    """Return the publisher of the job at hand.
+    """Return the publisher of the current job.
 
     Args:
         redis: A client whose user may use the channel's keys.
