@@ -9,14 +9,14 @@ PASSED_ON := PATH HOME USER LOGNAME TERM TMPDIR TZ NO_COLOR CI MAKE% KIT_% DEMO_
     VBOX_USER_HOME %_proxy %_PROXY SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE \
     NODE_EXTRA_CA_CERTS npm_config_registry PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_FIND_LINKS \
     PIP_TRUSTED_HOST PIP_CERT PIP_CLIENT_CERT PIP_CONFIG_FILE PIP_CACHE_DIR PIP_DEFAULT_TIMEOUT \
-    PIP_NO_INDEX FUZZ_CONNECTIONS NODES_REPEATS PARTS REPEATS SYSTEMS GUEST
+    PIP_NO_INDEX FUZZ_CONNECTIONS NODES_REPEATS PARTS REPEATS SYSTEMS GUEST UBUNTU_LIKE
 OF_THE_CALLER := $(foreach name,$(.VARIABLES),$(if $(filter environment,$(origin $(name))),$(name)))
 unexport $(filter-out $(PASSED_ON),$(OF_THE_CALLER))
 export LC_ALL := $(if $(filter Darwin,$(shell uname)),en_US.UTF-8,C.UTF-8)
 export PROVIDER SUITE SOURCES METRICS TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT JSON QUICK SCENARIO BOOT LAB ROUTER KIND NODES NODE
 KIT := .venv/bin/python -m kit
 
-.PHONY: help up provision down destroy status ip ssh node-stop node-start verify lab lab-fault doctor demo test test-all test-roles test-tls test-devices test-nodes test-versions test-security test-collection test-faults mutants test-vm bench bench-up bench-publisher bench-devices dist dist-collection dist-python dist-javascript lint screenshots sbom audit diagrams role-docs client-docs dashboard lock
+.PHONY: help up provision down destroy status ip ssh node-stop node-start verify lab lab-fault doctor demo test test-all test-roles test-tls test-devices test-nodes test-versions test-security test-collection test-faults test-cures mutants test-vm bench bench-up bench-publisher bench-devices dist dist-collection dist-python dist-javascript lint screenshots sbom audit diagrams role-docs client-docs dashboard lock
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
@@ -111,12 +111,15 @@ test-faults: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## break one thin
 	@FAULTS_PAGE=docs/faults.md .venv/bin/python -m pytest tests/faults/test_faults.py
 	@export TLS=1; $(call with_instance,tls) && FAULTS_PAGE=docs/faults.md .venv/bin/python -m pytest tests/faults/test_edge.py
 
+test-cures: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## real Docker, ufw, firewalld and a proxy in the way, and what docs/troubleshooting.md says of them
+	@.venv/bin/python -m pytest -rA tests/surroundings/cures.py
+
 mutants: $(TESTED) ## break the product in a copy, fault by fault: each must turn its tests red (ONLY=WORD)
 	@tests/install.sh
 	@tests/ruby/run.sh >/dev/null
 	@.venv/bin/python -m tests.mutants.run "$(ONLY)"
 
-test-vm: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## a real virtual machine, emulated, start to end: slow (QUICK=1 GUEST=1)
+test-vm: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## a real virtual machine, emulated, start to end: slow (QUICK=1 GUEST=1 UBUNTU_LIKE=1)
 	@.venv/bin/python tests/vm/run.py
 
 SOCKETIO := bench/peers/socketio

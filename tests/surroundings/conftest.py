@@ -1,0 +1,3 @@
+"""What these tests share."""
+
+from tests.surroundings.desktop import host  # noqa: F401  # a fixture
