@@ -6,7 +6,8 @@ input closed while a stranger on the LAN looks for ways in; checks address, key 
 prompts; then provisions it, runs tests/server against it, and removes everything.
 ``QUICK=1`` stops after the machine is up. ``GUEST=1`` provisions by an Ansible in the machine,
 as where the host has none (Windows), with TLS, and sends a browser through a run of the
-demo instead of running tests/server. An emulated guest is about seven times slower
+demo instead of running tests/server. ``UBUNTU_LIKE=1`` makes the box of what molecule's
+scenario of that name has. An emulated guest is about seven times slower
 than its host: on two cores that others kept busy the first part took 15 to 22 minutes, and
 the Redis that the whole builds takes longer than that.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -27,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from lan import Lan, Watcher
 
-from kit.checkout import CHECKOUT_ID, LOG_DIR, ROOT
+from kit.checkout import CHECKOUT_ID, INSTANCES_DIR, LOG_DIR, ROOT
 from kit.container import IMAGE_PACKAGES, root_file_system
 from kit.errors import KitError
 from kit.steps import run_logged
@@ -82,6 +84,18 @@ ENVIRONMENT = {
     "KIT_VM_LIBVIRT_DRIVER": "qemu",
     "KIT_VM_DHCP_SECONDS": "600",
     "PROVIDER": "libvirt",
+}
+UBUNTU_LIKE = bool(os.environ.get("UBUNTU_LIKE"))
+UBUNTU = ROOT / "ansible/molecule/ubuntu_like/ubuntu.yml"
+# What a machine made by that has, and what it says of it.
+OF_UBUNTU = {
+    "networkctl --no-pager status eth0": "10-netplan-eth0.network",
+    "cloud-init status --long": "DataSourceNoCloud",
+    "systemctl is-active ssh.socket": "active",
+    "cat /sys/module/apparmor/parameters/enabled": "Y",
+    "sudo ufw status": "Status: active",
+    "sudo --version": "sudo-rs",
+    "ls --version": "uutils",
 }
 START = time.monotonic()
 
@@ -138,10 +152,11 @@ def libvirt():
 
 def make_box() -> None:
     """Make the box and give it to Vagrant."""
-    archive = root_file_system("trixie", [*IMAGE_PACKAGES, *KERNEL])
+    archive = ubuntu() if UBUNTU_LIKE else root_file_system("trixie", [*IMAGE_PACKAGES, *KERNEL])
     run_logged("Box", ["tests/vm/box.sh", archive, str(DIRECTORY), MANAGEMENT], log="vm-box")
-    for firmware, options in FIRMWARE.items():
-        boot(firmware, options)
+    if not UBUNTU_LIKE:
+        for firmware, options in FIRMWARE.items():
+            boot(firmware, options)
     (DIRECTORY / "disk.raw").unlink()
     run_logged(
         "Box to Vagrant",
@@ -159,6 +174,34 @@ def make_box() -> None:
         log="vm-box-add",
         environment={**ENVIRONMENT, "VAGRANT_CWD": str(DIRECTORY)},
     )
+
+
+def ubuntu() -> str:
+    """Return an archive of what molecule's scenario makes of Debian, with a kernel."""
+    folder, archive = INSTANCES_DIR / "box", DIRECTORY / "ubuntu.tar"
+    environment = {
+        "KIT_INSTANCE": "box",
+        "SUITE": "trixie",
+        "ANSIBLE_CONFIG": str(ROOT / "kit/ansible/ansible.cfg"),
+    }
+    kit = [sys.executable, "-m", "kit"]
+    ansible = [".venv/bin/ansible-playbook", "--inventory", str(folder / "inventory.yml")]
+    network = json.dumps({"ubuntu_like_ethernets": {"eth0": {"dhcp4": True}}})
+    login = f"ssh -F {shlex.quote(str(folder / 'ssh_config'))} server"
+    install = "DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends"
+    not_of_box = "--exclude=./root/.ssh --exclude=./etc/systemd/network/10-host0.network"
+    tar = f"tar -C / --one-file-system --numeric-owner --xattrs {not_of_box} -cf - ."
+    try:
+        for label, command in {
+            "Container for the box": [*kit, "create"],
+            "Ubuntu-like": [*ansible, "--extra-vars", network, str(UBUNTU)],
+            "Kernel": ["sh", "-c", f"{login} '{install} {' '.join(KERNEL)}'"],
+            "Archive for the box": ["sh", "-c", f"{login} '{tar}' >{archive}"],
+        }.items():
+            run_logged(label, command, log="vm-ubuntu", environment=environment)
+    finally:
+        run_logged("Container", [*kit, "destroy"], log="vm-ubuntu", environment=environment)
+    return str(archive)
 
 
 def boot(firmware: str, options: list[str]) -> None:
@@ -208,6 +251,8 @@ def copy_checkout() -> None:
         input=files,
         check=True,
     )
+    # Half an hour of an emulated machine; the scenario ubuntu_like of molecule has it.
+    (COPY / "kit/ansible/group_vars/all/vm.yml").write_text("build_host_upgrade: none\n")
     stamps = [f".venv/{group}.stamp" for group in ("ops", "demo", "test")]
     make("Python environment of the copy", *stamps)
 
@@ -315,6 +360,15 @@ def up(*, ansible: str) -> None:
         == (LAN.address, LAN.subnet, LAN.bridge),
         f"address {LAN.address}, subnet and bridge are the LAN's, not those of Vagrant's network",
     )
+    for command, said in OF_UBUNTU.items() if UBUNTU_LIKE else []:
+        answer = subprocess.run(
+            ["ssh", "-F", COPY / ".kit/ssh/vagrant_config", "default", command],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        check(said in answer.stdout, f"{command} says {said} ({answer.stderr.strip()})")
 
 
 def whole() -> None:
