@@ -36,7 +36,7 @@ IMAGE_PACKAGES = [
     *("systemd-sysv", "dbus", "udev", "openssh-server", "sudo", "acl", "python3", "python3-apt"),
     *("ca-certificates", "iproute2", "procps", "nftables"),
     *("gcc", "g++", "libc6-dev", "make", "pkg-config"),
-    *("libevent-dev", "libssl-dev", "libsystemd-dev"),
+    *("libevent-dev", "libssl-dev", "libsystemd-dev", "xz-utils"),
 ]
 STATE_DIR = Path("/var/lib/webdis-kit")
 LOCK_FILE = STATE_DIR / "lock"
