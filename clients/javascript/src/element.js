@@ -119,8 +119,9 @@ const localTime = (time) => {
   return Number.isNaN(date.getTime()) ? "" : clock.format(date);
 };
 
+// Filled with spaces as wide as a digit: it ends where the bar ends, and begins where it began.
 /** @param {number|null} percent */
-const percentage = (percent) => (percent === null ? "" : `${percent} %`);
+const percentage = (percent) => (percent === null ? "" : `${percent} %`.padStart(5, "\u2007"));
 
 /** @type {CSSStyleSheet|undefined} */
 let sheet;

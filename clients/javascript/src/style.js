@@ -22,7 +22,7 @@ p, ul, ol { margin: 0; padding: 0; list-style: none; }
 #percent, .percent, time { font-variant-numeric: tabular-nums; }
 .muted, time, .percent { color: var(--_muted); font-size: .875em; }
 #status { flex: 1 1 auto; }
-#percent { min-width: 3.2em; }
+#percent, .percent { min-width: 3.2em; text-align: end; white-space: nowrap; }
 .pace { font-variant-numeric: tabular-nums; min-height: 1.5em; gap: .3rem 1.5rem; }
 .pace > :first-child { min-width: 5em; }
 #state::before {
