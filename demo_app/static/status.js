@@ -77,7 +77,7 @@ subscribe({
     draw();
   },
   onState: (now) => {
-    state.textContent = now;
+    state.textContent = state.dataset.state = now;
     state.dataset.state = now;
   },
 });
