@@ -10,10 +10,8 @@ from functools import partial
 import pytest
 
 from kit.verify import publisher
-from tests.faults import crowd
 from tests.faults.test_faults import (
     BACK_SECONDS,
-    clients_that_reset,
     edited,
     end,
     link_down,
@@ -88,7 +86,6 @@ FAULTS = {
     redis_restarted: "Redis restarted",
     webdis_killed: "Webdis killed (-9)",
     link_down: "link down for 10 s",
-    clients_that_reset: f"{crowd.RESETS} clients that reset their connection after SUBSCRIBE",
     page_that_does_not_read: f"the page stops reading; `webdis_edge_send_seconds` {CUT_SECONDS}",
 }
 
