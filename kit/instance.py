@@ -419,7 +419,7 @@ def summary() -> None:
         print("           who may SUBSCRIBE and nothing else, is the wall.")
     if instance["tls"]:
         ca = tls.CA_FILE.relative_to(ROOT)
-        print(f"Trust:     {ca}, a CA that can vouch only for this address.")
+        print(f"Trust:     {ca}, a CA that can vouch only for this instance.")
         print("           Chromium:  certutil -d sql:$HOME/.pki/nssdb -A -n webdis-kit -t C,, \\")
         print(f"                        -i {ca}    (package libnss3-tools)")
         print("           Firefox:   Settings, Certificates, View, Authorities, Import")

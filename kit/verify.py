@@ -76,16 +76,27 @@ def primary_address(instance: dict[str, Any]) -> str:
     One that is cut off names the old primary.
 
     Raises:
-        KitError: No Sentinel answers.
+        KitError: No Sentinel answers, or one knows another name or address.
     """
     states = []
     for client in sentinel(instance).sentinels:
         with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):
-            masters = client.sentinel_masters()  # type: ignore[no-untyped-call]
-            states.append(masters[instance["master_name"]])
+            states.append(_primary_of(client, instance))
     if not states:
         raise KitError("no Sentinel answers")
     return str(max(states, key=lambda state: state["config-epoch"])["ip"])
+
+
+def _primary_of(client: redis.Redis, instance: dict[str, Any]) -> dict[str, Any]:
+    """Return what a Sentinel says of the primary, which is one of the nodes."""
+    host, name = client.connection_pool.connection_kwargs["host"], instance["master_name"]
+    masters: dict[str, dict[str, Any]] = client.sentinel_masters()  # type: ignore[no-untyped-call]
+    if name not in masters:
+        raise KitError(f"the Sentinel of {host} knows {', '.join(masters) or 'nobody'}, not {name}")
+    state = masters[name]
+    if state["ip"] not in [node["address"] for node in instance["nodes"]]:
+        raise KitError(f"the Sentinel of {host} names {state['ip']}, the address of no node")
+    return state
 
 
 def sentinel(instance: dict[str, Any]) -> Sentinel:
@@ -113,8 +124,7 @@ def sentinels_agree(instance: dict[str, Any]) -> str:
     nodes = len(instance["nodes"])
     named = set()
     for client in sentinel(instance).sentinels:
-        masters = client.sentinel_masters()  # type: ignore[no-untyped-call]
-        state = masters[instance["master_name"]]
+        state = _primary_of(client, instance)
         named.add((state["ip"], state["port"]))
         if (replicas := state["num-slaves"]) != nodes - 1:
             raise KitError(f"a Sentinel knows {replicas} replicas of {nodes - 1}")

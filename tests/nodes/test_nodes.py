@@ -17,6 +17,7 @@ from itertools import takewhile
 import pytest
 
 from kit import verify
+from kit.errors import KitError
 from tests.demo_server import eventually
 from tests.nodes.faults import FAULTS, PREPARATIONS, all_restarted
 from tests.nodes.scene import cut_off, on, passes
@@ -53,6 +54,22 @@ def test_webdis_stops_where_redis_has_no_current_data(scene):
         on(replica, UNTIL_WEBDIS_STOPS)
     mine = scene.instance | {"webdis": {"url": replica["webdis"]}}
     eventually(lambda: passes(verify.message_arrives, mine), "its Webdis does not come back")
+
+
+@pytest.mark.parametrize(
+    ("watched", "said"),
+    [("other", "knows other, not demo"), ("demo", "names 127.0.0.1, the address of no node")],
+)
+def test_a_sentinel_with_another_name_or_address_is_told(scene, watched, said):
+    node, state = scene.nodes[0], "/var/lib/sentinel/state.conf"
+    on(node, f"cp -a {state} {state}.kept")
+    try:
+        monitor = f"SENTINEL MONITOR {watched} 127.0.0.1 6379 2"
+        on(node, f"sentinel-admin SENTINEL REMOVE demo; sentinel-admin {monitor}")
+        with pytest.raises(KitError, match=f"the Sentinel of {node['address']} {said}"):
+            verify.sentinels_agree(scene.instance)
+    finally:
+        on(node, f"systemctl stop sentinel; mv {state}.kept {state}; systemctl start sentinel")
 
 
 def test_asyncio_publishes_on_over_a_failover(scene):
