@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,8 +13,9 @@ if TYPE_CHECKING:
 
     from demo_app.devices.inventory import Device
 
-WIDTH, HEIGHT, RADIUS = 640, 320, 26
-MARGIN = RADIUS + 4
+WIDTH, HEIGHT, RADIUS = 640, 360, 26
+MARGIN = 34  # devices.css draws them larger on a phone
+STEPS = 2000  # that the way around is measured in
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,7 @@ def picture(devices: dict[str, Device]) -> Picture:
     Args:
         devices: By name, in their order around the ellipse.
     """
-    nodes = {}
-    for index, name in enumerate(devices):
-        angle = 2 * math.pi * index / len(devices) - math.pi / 2
-        nodes[name] = (
-            round(WIDTH / 2 + (WIDTH / 2 - MARGIN) * math.cos(angle), 1),
-            round(HEIGHT / 2 + (HEIGHT / 2 - MARGIN) * math.sin(angle), 1),
-        )
+    nodes = dict(zip(devices, _around(len(devices)), strict=True))
     links = {
         (min(name, other), max(name, other))
         for name, device in devices.items()
@@ -55,6 +52,17 @@ def picture(devices: dict[str, Device]) -> Picture:
     }
     ends = {(a, b): (*nodes[a], *nodes[b]) for a, b in sorted(links)}
     return Picture(WIDTH, HEIGHT, RADIUS, nodes, ends)
+
+
+def _around(count: int) -> list[tuple[float, float]]:
+    """Return points of the ellipse, from its top on, each as far along it from the last."""
+    angles = [2 * math.pi * step / STEPS - math.pi / 2 for step in range(STEPS + 1)]
+    across, high = WIDTH / 2 - MARGIN, HEIGHT / 2 - MARGIN
+    points = [(across * math.cos(angle), high * math.sin(angle)) for angle in angles]
+    ways = list(accumulate((math.dist(*pair) for pair in pairwise(points)), initial=0.0))
+    step = ways[-1] / STEPS
+    at = [points[bisect_left(ways, ways[-1] * n / count - step / 2)] for n in range(count)]
+    return [(round(WIDTH / 2 + x, 1), round(HEIGHT / 2 + y, 1)) for x, y in at]
 
 
 def link_states(

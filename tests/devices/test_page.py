@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import re
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.e2e.looks import PICTURES, look_at
+from tests.e2e.looks import PHONE, PICTURES, look_at
 
 ENDED = re.compile("done|failed|cancelled")
 
@@ -158,3 +160,17 @@ def test_pages_are_readable_by_everybody(context, lab):
         )
     page.goto("/devices/")
     look_at(page, "devices-form", "light", "dark")
+    page.set_viewport_size(PHONE)
+    names, circles = (
+        page.locator(f".topology {part}").evaluate_all(
+            "parts => parts.map(part => part.getBoundingClientRect().toJSON())"
+        )
+        for part in ("text", "circle")
+    )
+    assert len(names) == len(circles) == len(lab.routers)
+    for name, circle in zip(names, circles, strict=True):
+        assert name["height"] >= 14, "too small to be read"
+        assert name["width"] <= circle["width"]
+    for one, other in itertools.combinations(circles, 2):
+        apart = math.dist((one["x"], one["y"]), (other["x"], other["y"]))
+        assert apart > one["width"], "one is on top of the other"
