@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from dulwich import porcelain
 from dulwich.repo import Repo
 
 if TYPE_CHECKING:
@@ -42,15 +41,12 @@ class Store:
         file = self._file(device)
         partial = file.with_suffix(".partial")
         partial.write_text(configuration, encoding="utf-8")
-        with self._lock:
+        with self._lock, Repo(str(self._folder)) as repo:
             partial.replace(file)
-            porcelain.add(str(self._folder), [str(file)])
-            porcelain.commit(
-                str(self._folder),
-                message=f"{device} has changed\n".encode(),
-                author=AUTHOR,
-                committer=AUTHOR,
-            )
+            tree = repo.get_worktree()
+            tree.stage([file.name])
+            message = f"{device} has changed\n".encode()
+            tree.commit(message=message, author=AUTHOR, committer=AUTHOR)
 
     def _file(self, device: str) -> Path:
         return self._folder / f"{device}.conf"

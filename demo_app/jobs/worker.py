@@ -148,6 +148,7 @@ def main() -> int:
         errors = (ConnectionError, TimeoutError, OSError)
         backoff = ExponentialWithJitterBackoff(base=0.1, cap=1)
         connections.jobs().set_retry(Retry(backoff, RECONNECTS, supported_errors=errors))
+        tasks.preload()
         make(name).work()
     return 0
 
