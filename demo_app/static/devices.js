@@ -3,7 +3,7 @@
 /** @typedef {import("./webdis-progress/element.js").RunProgress} RunProgress */
 
 const progress = /** @type {RunProgress} */ (document.getElementById("run"));
-const nodes = /** @type {NodeListOf<SVGElement>} */ (document.querySelectorAll("[data-device]"));
+const nodes = /** @type {NodeListOf<SVGElement>} */ (document.querySelectorAll("g[data-device]"));
 const links = /** @type {NodeListOf<SVGElement>} */ (document.querySelectorAll("[data-ends]"));
 
 function colour() {

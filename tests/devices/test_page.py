@@ -95,6 +95,8 @@ def test_a_reload_a_second_tab_and_a_late_page_show_the_same(context, lab):
         expect(one.get_by_role("link", name="JSON")).to_be_visible()
     late = context.new_page()
     late.goto(page.url)
+    # The server has drawn it `ok`; the run's own word for it comes with the last messages.
+    expect(late.locator('g[data-device="r1"]')).to_have_attribute("data-state", "done")
     assert rows(late) == rows(page) == rows(tab)
 
 
