@@ -234,6 +234,7 @@ class Reader:
             last = block.content.splitlines()[-1].removeprefix("see ")
             self._page.get_by_text(last).first.wait_for()
             self._page.set_viewport_size(PICTURE_SIZE)
+            self._page.emulate_media(reduced_motion="reduce")  # each bar where it goes
             self._page.screenshot(path=PICTURES / f"{option.removeprefix('picture=')}.png")
 
     def _act(self, block: Block, line: str) -> None:
