@@ -273,7 +273,7 @@ def _summary(systems: dict[str, Figures]) -> str:
             continue
         one = systems[name]
         p50 = one.median("steady", "latency_us", "p50")
-        held = _number(one.highest, 0)
+        held = "below 1,000" if one.highest == 0 else _number(one.highest, 0)
         lost = f"{one.total('reconnect', 'lost')} of {one.total('reconnect', 'planned'):,}"
         if one.total("reconnect", "passed_over"):
             held, lost = "–", "shows only the latest"
