@@ -363,12 +363,13 @@ def up(*, ansible: str) -> None:
     for command, said in OF_UBUNTU.items() if UBUNTU_LIKE else []:
         answer = subprocess.run(
             ["ssh", "-F", COPY / ".kit/ssh/vagrant_config", "default", command],
-            capture_output=True,
-            text=True,
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
             check=False,
         )
-        check(said in answer.stdout, f"{command} says {said} ({answer.stderr.strip()})")
+        check(said in answer.stdout, f"{command} says {said}, of {answer.stdout!r}")
 
 
 def whole() -> None:
