@@ -10,6 +10,7 @@ import pytest
 
 from kit.websocket import Page
 from tests.demo_server import eventually
+from tests.provisioning import changed, provision
 
 PORTS = {"prometheus-node-exporter": 9100, "prometheus-redis-exporter": 9121}
 # As of all services here.
@@ -41,6 +42,17 @@ def test_each_runs_shut_in(server, units):
         exposure = float(re.search(r"exposure level for \S+: ([0-9.]+)", said)[1])
         assert exposure <= MOST_EXPOSED, (unit, exposure)
         assert server.check_output(f"systemctl show -P User {unit}") not in ("", "root"), unit
+
+
+def test_what_a_hand_has_changed_is_put_back_and_all_go_on(server, units):
+    drop_ins = [f"/etc/systemd/system/{unit}.service.d/webdis-metrics.conf" for unit in PORTS]
+    for drop_in in drop_ins:
+        server.check_output(f"echo '# by hand' >>{drop_in}")
+    assert changed(provision("--tags=metrics")) > 0
+    assert "by hand" not in server.check_output(f"cat {' '.join(drop_ins)}")
+    assert changed(provision("--tags=metrics")) == 0
+    for unit in units:
+        assert server.service(unit).is_running, unit
 
 
 def test_webdis_is_measured(instance):
