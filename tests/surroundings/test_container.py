@@ -188,5 +188,5 @@ def test_a_damaged_root_file_system_is_made_anew(tmp_path):
             archive.with_name(f"{archive.name}.sha256").unlink()
         found, said = path()
         assert found == archive
-        assert f"{archive} is damaged: it is made anew" in said
+        assert f"{archive} is damaged: it is made again" in said
         assert len(archive.read_bytes()) >= len(good)
