@@ -8,6 +8,7 @@ import secrets
 import pytest
 
 from kit.websocket import Page
+from tests.services import restart
 
 ADMIN = "redis-admin"
 
@@ -26,7 +27,7 @@ def pids(server):
 def test_hand_edits_are_put_back_once_and_shown(server, provision):
     assert server.run("sed -i 's/^maxmemory .*/maxmemory 1mb/' /etc/redis/redis.conf").rc == 0
     assert server.run("sed -i 's/SUBSCRIBE/GET/' /etc/webdis/webdis.json").rc == 0
-    assert server.run("systemctl restart redis webdis").rc == 0
+    restart(server, "redis", "webdis")
     before = pids(server)
     first = provision("--diff", "--tags=redis,webdis")
     assert first.returncode == 0, first.stdout[-3000:]

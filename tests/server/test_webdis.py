@@ -8,6 +8,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from kit.websocket import Page
+from tests.demo_server import eventually
+from tests.services import restart
 
 DENIED = [
     ["SET", "progress:wall", "x"],
@@ -82,11 +84,8 @@ def test_a_page_may_subscribe_to_any_channel(instance):
 
 def test_restarts_with_redis(server):
     before = server.run("systemctl show -P MainPID webdis").stdout.strip()
-    assert server.run("systemctl restart redis").rc == 0
-    wait = (
-        "for i in $(seq 100); do systemctl is-active -q webdis && exit 0; sleep 0.1; done; exit 1"
-    )
-    assert server.run(wait).rc == 0
+    restart(server, "redis")
+    eventually(lambda: server.service("webdis").is_running, "Webdis stays away")
     assert server.run("systemctl show -P MainPID webdis").stdout.strip() != before
     assert (
         server.run(
