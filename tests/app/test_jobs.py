@@ -170,7 +170,8 @@ def test_a_job_does_not_outlive_its_worker(start_demo):
     horse = demo.horse()
     kill_worker(demo)
     visitor.wait_for(path, "failed")
-    demo.eventually(lambda: demo.has_ended(horse), "the job goes on")
+    # After its step it would find its run at an end, and stop by itself.
+    demo.eventually(lambda: demo.has_ended(horse), "the job goes on", seconds=30)
     demo.stop()
 
 
