@@ -13,6 +13,7 @@ from kit.checkout import ROOT
 from kit.websocket import Page
 from tests.demo_server import eventually
 from tests.faults.disk import DATA, small_disk
+from tests.services import restart
 
 HERE = Path(__file__).parent
 ROLE = ROOT / "ansible/roles/metrics"
@@ -115,7 +116,7 @@ def test_descriptors_are_used_up(server, instance, prometheus):
                 pages.enter_context(Page(instance)).subscribe("progress:descriptors")
             prometheus.wait_for("WebdisDescriptorsNearLimit")
     finally:
-        server.check_output("systemctl restart webdis")
+        restart(server, "webdis")
     prometheus.wait_for_none()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import secrets
-import sys
 from itertools import pairwise
 
 import pytest
@@ -14,7 +13,7 @@ import redis
 from kit.checkout import INSTANCES_DIR
 from tests.demo_server import eventually
 from tests.faults.scene import MESSAGES_AFTER, Publisher
-from tests.surroundings.instances import kit, run
+from tests.surroundings.instances import kit
 from webdis_progress import events_after
 
 INSTANCE = "growing"
@@ -22,9 +21,7 @@ FOLDER = INSTANCES_DIR / INSTANCE
 
 
 def up(nodes):
-    command = [sys.executable, "-m", "kit", "up"]
-    answer = run(*command, seconds=900, KIT_INSTANCE=INSTANCE, NODES=str(nodes))
-    assert answer.returncode == 0, answer.stdout + answer.stderr
+    kit(INSTANCE, "up", seconds=900, NODES=str(nodes))
     return json.loads((FOLDER / "instance.json").read_text())
 
 

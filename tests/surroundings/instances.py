@@ -36,13 +36,16 @@ def run(
     )
 
 
-def kit(instance: str, command: str) -> str:
+def kit(instance: str, command: str, *, seconds: float = 200, **environment: str) -> str:
     """Run a command of the kit on one; return what it printed.
 
     Args:
         instance: Its name, as ``KIT_INSTANCE`` takes it.
         command: As ``python -m kit`` takes it.
+        seconds: That it may take.
+        environment: Added to that of the tests.
     """
-    answer = run(sys.executable, "-m", "kit", command, seconds=200, KIT_INSTANCE=instance)
+    words = (sys.executable, "-m", "kit", command)
+    answer = run(*words, seconds=seconds, KIT_INSTANCE=instance, **environment)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     return answer.stdout
