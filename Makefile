@@ -61,8 +61,12 @@ doctor: ## what each provider needs, and how to get it (JSON=1 for programs)
 # Nornir, Netmiko and dulwich, for the lesson "devices": only a lab has use for them.
 DEVICES := $(if $(wildcard .kit/lab/ssh_config .kit/instances/$(KIT_INSTANCE)/lab/ssh_config),.venv/devices.stamp)
 
-demo: .venv/ops.stamp .venv/demo.stamp $(DEVICES) ## run the Flask demo (HOST= PORT=)
+.PHONY: running
+running: .venv/ops.stamp
 	@$(KIT) ensure
+
+demo: .venv/ops.stamp $(DEVICES) ## run the Flask demo (HOST= PORT=)
+	@$(MAKE) --no-print-directory --jobs=2 running .venv/demo.stamp # neither waits for the other
 	@DEMO_KIT_DIR="$${DEMO_KIT_DIR:-$$($(KIT) dir)}" DEMO_HOST="$(HOST)" DEMO_PORT="$(PORT)" .venv/bin/python -m demo_app
 
 TESTED := .venv/ops.stamp .venv/demo.stamp .venv/devices.stamp .venv/test.stamp node_modules/.package-lock.json

@@ -15,6 +15,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import redis
 
 UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 
@@ -37,16 +41,27 @@ def wait_for(address: tuple[str, int]) -> None:
             return
 
 
+def is_ready(client: redis.Redis) -> bool:
+    """Tell whether Redis has read back what it keeps; it listens before."""
+    return not client.info("persistence")["loading"]
+
+
 def be_the_default_user(target: Path) -> None:
     """Let a Webdis log in that gives a password and no name, as the package of Debian 12.
 
     Redis's default user gets the rights of the user `webdis`, in the running Redis only: it
-    reads its append-only file back as that user, which takes all rights.
+    reads its append-only file back as that user, which takes all rights. So it first has to have
+    read it: EXEC refuses what the user may not do, and all transactions behind would be lost.
 
     Args:
         target: The configuration with the password.
+
+    Raises:
+        redis.RedisError: It ended meanwhile; another one may be reading.
     """
     import redis  # noqa: PLC0415  # seldom needed
+    from redis.backoff import NoBackoff  # noqa: PLC0415
+    from redis.retry import Retry  # noqa: PLC0415
 
     configuration = json.loads(target.read_text(encoding="utf-8"))
     _, password = configuration["redis_auth"]
@@ -55,7 +70,12 @@ def be_the_default_user(target: Path) -> None:
         port=configuration["redis_port"],
         username="admin",
         password=Path("admin_password").read_text(encoding="ascii"),
+        # Whoever has answered that it is ready is told, or nobody.
+        single_connection_client=True,
+        retry=Retry(NoBackoff(), retries=0),
     ) as admin:
+        while not is_ready(admin):
+            time.sleep(0.05)
         (rights,) = (user for user in admin.acl_list() if user.startswith("user webdis on "))
         admin.execute_command("ACL", "SETUSER", "default", "reset", *rights.split()[2:])
     configuration["redis_auth"] = password
