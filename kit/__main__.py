@@ -64,6 +64,13 @@ def create() -> None:
     instance.create(container.Container())
 
 
+def prepare() -> None:
+    """Make the root file system, where a container is what there will be."""
+    provider = providers.choose()
+    if isinstance(provider, container.Container):
+        provider.prepare()
+
+
 def ensure() -> None:
     """Bring the instance up unless it runs and has been provisioned."""
     if not providers.running() or not PROVISIONED_FILE.exists():
@@ -142,6 +149,7 @@ def ssh() -> None:
 COMMANDS = {
     "up": up,
     "create": create,
+    "prepare": prepare,
     "ensure": ensure,
     "provision": provision,
     "guest-inventory": guest_inventory,

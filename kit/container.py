@@ -305,6 +305,15 @@ class Container:
         """Tell whether any of its nodes runs."""
         return any(map(running, node_names(NAME)))
 
+    def prepare(self) -> None:
+        """Make what is in the cache once for all containers.
+
+        Raises:
+            KitError: The host lacks something that the kit cannot install, or it failed.
+        """
+        ensure_packages(PACKAGES)
+        root_file_system(chosen_suite(), IMAGE_PACKAGES)
+
     def up(self, nodes: int) -> list[Machine]:
         """Create and start this checkout's containers, of the suite that ``SUITE`` names.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import importlib.util
 import json
@@ -24,7 +26,7 @@ from kit.local.configuration import LOCAL_DIR, SOURCE_ARCHIVE
 from kit.steps import run_logged
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from kit.local.configuration import Variables
 
@@ -213,20 +215,35 @@ def _installed(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     finished = Path(variables.value("source_build_binary_cache_dir")) / f"{prefix.name}.tar.gz"
-    if finished.exists() and _intact(finished):
-        subprocess.run(["tar", "-C", partial, "-xzf", finished], check=True)
-    else:
-        tools = toolchain(variables.value("_source_build_jobs"))
-        if name == "webdis" and not tools.has_libevent:
-            tools = _libevent(tools, variables)
-        _compile(name, found, f"{make} && {install}", tools, partial)
-        (partial / RECORD).write_text(json.dumps(record), encoding="utf-8")
-        finished.parent.mkdir(parents=True, exist_ok=True)
-        packed = finished.with_name(f"{finished.name}.{CHECKOUT_ID}")
-        subprocess.run(["tar", "-C", partial, "-czf", packed, "."], check=True)
-        packed.replace(finished)
+    with _only_builder(finished.parent):
+        if finished.exists() and _intact(finished):
+            subprocess.run(["tar", "-C", partial, "-xzf", finished], check=True)
+        else:
+            tools = toolchain(variables.value("_source_build_jobs"))
+            if name == "webdis" and not tools.has_libevent:
+                tools = _libevent(tools, variables)
+            _compile(name, found, f"{make} && {install}", tools, partial)
+            (partial / RECORD).write_text(json.dumps(record), encoding="utf-8")
+            packed = finished.with_name(f"{finished.name}.{CHECKOUT_ID}")
+            subprocess.run(["tar", "-C", partial, "-czf", packed, "."], check=True)
+            packed.replace(finished)
     partial.replace(prefix)
     return prefix, record
+
+
+@contextlib.contextmanager
+def _only_builder(folder: Path) -> Iterator[None]:
+    """Keep two checkouts from building the same at the same time: the second takes the first's."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("Another checkout is building: waiting until it has ended.", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError:
+            pass  # a file system without locks: whoever is last keeps its build
+        yield
 
 
 def _intact(finished: Path) -> bool:
