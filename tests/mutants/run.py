@@ -1,9 +1,9 @@
 """Put one small fault after another into a copy of the checkout: each must turn its tests red.
 
 ``python -m tests.mutants.run [WORD]``: all of ``mutants.yml``, or those whose fault or file
-has the word. There are two copies below ``.kit``, which work side by side: one with an instance of
-its own, one for what needs no server. They go in the end. What the tests printed is in
-``.kit/mutants-*.log``.
+has the word. There are three copies below ``.kit``, which work side by side: one with a server, one
+with an instance of ``PROVIDER=local``, one for what needs neither. They go in the end. What the
+tests printed is in ``.kit/mutants-*.log``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,12 @@ run = provision(*sys.argv[1:])
 print(run.stdout, run.stderr)
 sys.exit(run.returncode)
 """
-WITHOUT_SERVER = ("tests/unit/", "tests/js/", "tests/ruby/")
+# The provider of each copy's instance; where a test runs, by its folder.
+PROVIDERS = {"server": "container", "local": "local", "host": ""}
+FOLDERS = {
+    "host": ("tests/unit/", "tests/js/", "tests/ruby/"),
+    "local": ("tests/app/", "tests/e2e/"),
+}
 # A fault may make a test wait for ever, or never even look at the clock.
 TEST_SECONDS = 180
 NODE_SECONDS = 10
@@ -61,10 +66,16 @@ class Mutant:
     replace: str
     red: tuple[str, ...]
     provision: str = ""
+    server: bool = False
 
     @property
-    def needs_server(self) -> bool:
-        return bool(self.provision) or not all(t.startswith(WITHOUT_SERVER) for t in self.red)
+    def copy(self) -> str:
+        """Return the name of the copy that it is tried in."""
+        if not self.provision and not self.server:
+            for name, folders in FOLDERS.items():
+                if all(test.startswith(folders) for test in self.red):
+                    return name
+        return "server"
 
 
 def load() -> list[Mutant]:
@@ -121,12 +132,13 @@ class Copy:
     """A copy of the checkout, in which commands run one after the other.
 
     Args:
-        name: What it is for: ``server``, ``host``.
+        name: One of `PROVIDERS`.
         mutants: What is tried in it.
     """
 
     def __init__(self, name: str, mutants: list[Mutant]) -> None:
         self._mutants = mutants
+        self._provider = PROVIDERS[name]
         self._folder = KIT_DIR / f"mutants-{name}"
         self.log = KIT_DIR / f"mutants-{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -187,8 +199,7 @@ class Copy:
     def _prepare(self) -> None:
         """Bring up its instance where one is needed, and see all the tests green."""
         start = time.monotonic()
-        needed = any(mutant.needs_server for mutant in self._mutants)
-        if needed and self._run([PYTHON, "-m", "kit", "up"], "up", PREPARE_SECONDS):
+        if self._provider and self._run([PYTHON, "-m", "kit", "up"], "up", PREPARE_SECONDS):
             raise NotTriedError(f"The copy's instance did not come up: {self.log}.")
         tests = [test for mutant in self._mutants for test in mutant.red if test != PROVISIONING]
         for command in commands(tests):
@@ -256,7 +267,7 @@ class Copy:
             # of the copy come before them.
             "PYTHONPATH": str(self._folder / "clients/python/src"),
             "ANSIBLE_COLLECTIONS_PATH": str(self._folder / COLLECTIONS),
-            "PROVIDER": "container",
+            "PROVIDER": self._provider,
             "TLS": "",
         }
         with self.log.open("a", encoding="utf-8") as log:
@@ -289,8 +300,8 @@ def main() -> int:
     KIT_DIR.mkdir(mode=0o700, exist_ok=True)
     copies = [
         Copy(name, chosen)
-        for name, needs_server in (("server", True), ("host", False))
-        if (chosen := [mutant for mutant in mutants if mutant.needs_server == needs_server])
+        for name in PROVIDERS
+        if (chosen := [mutant for mutant in mutants if mutant.copy == name])
     ]
     with concurrent.futures.ThreadPoolExecutor() as pool:
         try:
