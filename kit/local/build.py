@@ -215,7 +215,7 @@ def _installed(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     finished = Path(variables.value("source_build_binary_cache_dir")) / f"{prefix.name}.tar.gz"
-    with _only_builder(finished.parent):
+    with only_builder(finished.parent):
         if finished.exists() and _intact(finished):
             subprocess.run(["tar", "-C", partial, "-xzf", finished], check=True)
         else:
@@ -232,8 +232,12 @@ def _installed(
 
 
 @contextlib.contextmanager
-def _only_builder(folder: Path) -> Iterator[None]:
-    """Keep two checkouts from building the same at the same time: the second takes the first's."""
+def only_builder(folder: Path) -> Iterator[None]:
+    """Keep two checkouts from building the same at the same time: the second takes the first's.
+
+    Args:
+        folder: Where finished builds are kept.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a") as lock:
         try:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     import redis
@@ -43,7 +43,7 @@ def wait_for(address: tuple[str, int]) -> None:
 
 def is_ready(client: redis.Redis) -> bool:
     """Tell whether Redis has read back what it keeps; it listens before."""
-    return not client.info("persistence")["loading"]
+    return not cast("dict[str, Any]", client.info("persistence"))["loading"]
 
 
 def be_the_default_user(target: Path) -> None:

@@ -6,11 +6,12 @@ import os
 import resource
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from kit.doctor import checks, commands
-from kit.local import compiler, package, provider, start_webdis
+from kit.local import build, compiler, package, provider, start_webdis
 from kit.local.configuration import FILES_KEPT, INPUTS, WEBDIS_CONFIG, subscribers
 from tests.demo_server import eventually
 
@@ -78,6 +79,22 @@ def test_limits_are_read_as_systemd_reads_them():
     assert start_webdis.bytes_of("256M") == 256 * 1024**2
     assert start_webdis.bytes_of("1000") == 1000
     assert start_webdis.bytes_of("infinity") == resource.RLIM_INFINITY
+
+
+def test_of_two_builds_the_second_says_that_it_waits(tmp_path, capsys):
+    entered = threading.Event()
+
+    def second():
+        with build.only_builder(tmp_path):
+            entered.set()
+
+    with build.only_builder(tmp_path):
+        thread = threading.Thread(target=second)
+        thread.start()
+        eventually(lambda: "Another checkout" in capsys.readouterr().out, "it says nothing")
+        assert not entered.is_set()
+    thread.join(60)
+    assert entered.is_set()
 
 
 @pytest.mark.parametrize(("version", "user"), [("0.1.9", "default"), ("0.1.22", "webdis")])
