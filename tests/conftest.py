@@ -16,7 +16,7 @@ from kit.errors import KitError
 from kit.tls import CA_FILE
 from kit.verify import publisher
 from tests import services
-from tests.demo_server import Demo
+from tests.demo_server import WAIT_SECONDS, Demo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
     from testinfra.host import Host
 
-
-EXPECT_MILLISECONDS = 30_000
 
 # The demo knows nothing of names of instances: it and what a test starts are told the folder.
 os.environ.setdefault("DEMO_KIT_DIR", str(KIT_DIR))
@@ -120,7 +118,7 @@ def launch(browser_home: Path) -> Iterator[Callable[..., Browser]]:
     program = shutil.which("chromium")
     assert program, "chromium is missing; tests/install.sh installs it"
     # Playwright's own 5 seconds are over before a page is there, where the machine is busy.
-    expect.set_options(timeout=EXPECT_MILLISECONDS)
+    expect.set_options(timeout=1000 * WAIT_SECONDS / 2)
     with sync_playwright() as playwright:
         yield lambda home=browser_home, **options: playwright.chromium.launch(
             executable_path=program,

@@ -19,8 +19,11 @@ from pathlib import Path
 
 from kit.checkout import ROOT
 
+# `make mutants` waits less, as most of what it waits for never comes.
+WAIT_SECONDS = float(os.environ.get("KIT_TESTS_WAIT_SECONDS") or 60)
 
-def eventually(condition, what, seconds=60.0):
+
+def eventually(condition, what, seconds=WAIT_SECONDS):
     """Wait until ``condition`` is true and return its value."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

@@ -267,6 +267,7 @@ class Copy:
             # of the copy come before them.
             "PYTHONPATH": str(self._folder / "clients/python/src"),
             "ANSIBLE_COLLECTIONS_PATH": str(self._folder / COLLECTIONS),
+            "KIT_TESTS_WAIT_SECONDS": "20",
             "PROVIDER": self._provider,
             "TLS": "",
         }
