@@ -78,12 +78,12 @@ def ensure() -> None:
 
 
 def provision() -> None:
-    """Provision the virtual machine that ``vagrant up`` has just started."""
+    """Provision the virtual machines that ``vagrant up`` has just started."""
     wanted = _wanted()
     provider = providers.current()
     if not isinstance(provider, Vagrant):
         raise KitError("There is no virtual machine in this checkout; `vagrant up` makes one.")
-    instance.provision(provider, [provider.machine()], wanted, Phases())
+    instance.provision(provider, provider.machines(), wanted, Phases())
 
 
 def guest_inventory() -> None:
@@ -91,10 +91,6 @@ def guest_inventory() -> None:
 
     Writes what its host reaches it by, too, as ``up`` and ``provision`` do on the host.
     """
-    if nodes.wanted() > 1:
-        raise KitError(
-            "NODES= is not for Ansible in the guest, which has one node: leave it out.", 2
-        )
     lab_variables = lab.variables(lab.routers_wanted())
     metrics_variables = metrics.variables(metrics.wanted())
     PROVISIONED_FILE.unlink(missing_ok=True)

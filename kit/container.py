@@ -314,6 +314,14 @@ class Container:
         ensure_packages(PACKAGES)
         root_file_system(chosen_suite(), IMAGE_PACKAGES)
 
+    def number_of_nodes(self) -> int:
+        """Return how many nodes this instance has; 1 where there is none yet."""
+        return len(node_names(NAME)) or 1
+
+    def node_runs(self, node: int) -> bool:
+        """Tell whether one node runs."""
+        return running(node_name(node))
+
     def up(self, nodes: int) -> list[Machine]:
         """Create and start this checkout's containers, of the suite that ``SUITE`` names.
 

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+NUMBERS_OF_NODES = (1, 3, 5)  # an even number survives no more than one fewer
+
+
 @dataclass(frozen=True)
 class Machine:
     """A running machine with SSH at an address on a bridge.
@@ -45,6 +48,9 @@ class Provider(Protocol):
     def running(self) -> bool:
         """Tell whether that instance runs."""
 
+    def number_of_nodes(self) -> int:
+        """Return how many nodes this instance has; 1 where there is none yet."""
+
     def down(self) -> bool:
         """Stop the instance and keep it; tell whether it was running."""
 
@@ -57,6 +63,15 @@ class MachineProvider(Provider, Protocol):
 
     def up(self, nodes: int) -> list[Machine]:
         """Create the machines that are missing, and start them, one for each node."""
+
+    def node_runs(self, node: int) -> bool:
+        """Tell whether one node's machine runs."""
+
+    def start(self, node: int) -> None:
+        """Start one node's machine that was stopped."""
+
+    def stop(self, node: int) -> bool:
+        """Stop one node's machine and keep it; tell whether it was running."""
 
     def where_to_look(self) -> str:
         """Return a sentence that says where a machine that lets nobody in can be seen."""

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-from kit import container
-from kit.checkout import NAME, node_name, read_instance
+from kit import providers
+from kit.checkout import node_name, read_instance
 from kit.errors import KitError
+from kit.local.provider import Local
+from kit.machine import NUMBERS_OF_NODES
 
-VALID = (1, 3, 5)
+if TYPE_CHECKING:
+    from kit.machine import MachineProvider
 
 
 def there_are() -> int:
     """Return how many nodes this instance has; 1 where there is none yet."""
-    return len(container.node_names(NAME)) or 1
+    provider = providers.current()
+    return provider.number_of_nodes() if provider else 1
 
 
 def wanted() -> int:
@@ -27,10 +32,11 @@ def wanted() -> int:
     existing = there_are()
     if not given:
         return existing
-    if given not in map(str, VALID):
+    valid = [str(number) for number in NUMBERS_OF_NODES]
+    if given not in valid:
         raise KitError(
-            f"NODES={given} is not allowed; {', '.join(map(str, VALID))} are: a primary is chosen "
-            f"by more than half of the nodes, so an even number survives no more than one fewer.",
+            f"NODES={given} is not allowed; {', '.join(valid)} are: a primary is chosen by more "
+            f"than half of the nodes, so an even number survives no more than one fewer.",
             2,
         )
     if int(given) < existing:
@@ -55,27 +61,28 @@ def chosen() -> int:
     return int(given)
 
 
-def _one_of_several() -> int:
+def _one_of_several() -> tuple[int, MachineProvider]:
     if not os.environ.get("NODE"):
         raise KitError("Which node? NODE=1 is the first; `make status` lists them.", 2)
     node = chosen()
-    if not read_instance()["sentinels"]:
+    provider = providers.current()
+    if not read_instance()["sentinels"] or provider is None or isinstance(provider, Local):
         raise KitError(
             "This instance has one node: `make down` stops it, `make up NODES=3` adds two.", 2
         )
-    return node
+    return node, provider
 
 
 def stop() -> None:
     """Stop the node that ``NODE`` names."""
-    node = _one_of_several()
-    stopped = container.Container().stop(node)
+    node, provider = _one_of_several()
+    stopped = provider.stop(node)
     state = "is stopped" if stopped else "was not running"
     print(f"{node_name(node)} {state}; `make node-start NODE={node}` brings it back.")
 
 
 def start() -> None:
     """Start the node that ``NODE`` names."""
-    node = _one_of_several()
-    container.Container().start(node)
+    node, provider = _one_of_several()
+    provider.start(node)
     print(f"{node_name(node)} runs.")

@@ -10,14 +10,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
-from kit import container, instance, providers, verify
-from kit.checkout import KIT_DIR, ROOT, host_name, node_name, read_instance
+from kit import instance, providers, verify
+from kit.checkout import KIT_DIR, ROOT, host_name, read_instance
 from kit.errors import KitError
 from kit.local import health
 from kit.websocket import TIMEOUT_SECONDS, trust
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from kit.machine import MachineProvider
 
 # From here on something is said to be wrong.
 MOST_OF_A_LIMIT = 0.9
@@ -80,11 +82,12 @@ def _nodes(described: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if described["provider"] == "local":
         yield {"name": "server", **health.read(port)}
         return
+    provider = cast("MachineProvider", providers.current())
     script = (ROOT / "kit/probe.py").read_text(encoding="utf-8")
     for number, node in enumerate(described["nodes"], 1):
         state: dict[str, Any] = {"name": node["name"]}
         if described["sentinels"]:
-            if not container.running(node_name(number)):
+            if not provider.node_runs(number):
                 yield state | {
                     "wrong": f"is stopped; `make node-start NODE={number}` brings it back"
                 }

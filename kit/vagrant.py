@@ -6,17 +6,22 @@ import json
 import subprocess
 from pathlib import Path
 
-from kit.checkout import KIT_DIR, NAME, ROOT, write_private
+from kit.checkout import KIT_DIR, NAME, ROOT, host_name, node_name, write_private
 from kit.errors import KitError
-from kit.machine import Machine
+from kit.machine import NUMBERS_OF_NODES, Machine
 from kit.steps import run_logged
 
 LAN_FILE = "/etc/webdis-kit/lan.json"  # written by vagrant/guest/join_lan.py
 DATA_DIR = ".vagrant/machines/default"  # what Vagrant keeps in a checkout, by provider
 
 
+def machine_name(node: int) -> str:
+    """Return what the Vagrantfile calls a node's machine."""
+    return "default" if node == 1 else host_name(node)
+
+
 class Vagrant:
-    """This checkout's virtual machine, as its Vagrantfile describes it.
+    """This checkout's virtual machines, as its Vagrantfile describes them.
 
     Args:
         name: ``virtualbox`` or ``libvirt``, as Vagrant calls its providers.
@@ -27,53 +32,75 @@ class Vagrant:
 
     def exists(self) -> bool:
         """Tell whether Vagrant has made a machine with this provider."""
-        return (ROOT / DATA_DIR / self.name / "id").exists()
+        return self._made() > 0
+
+    def _made(self) -> int:
+        """Return the number of the last node of which there is a machine; 0 where none is."""
+        folders = (ROOT / DATA_DIR).parent
+        nodes = range(1, max(NUMBERS_OF_NODES) + 1)
+        made = [(folders / machine_name(node) / self.name / "id").exists() for node in nodes]
+        return max((node for node in nodes if made[node - 1]), default=0)
+
+    def number_of_nodes(self) -> int:
+        """Return how many nodes there are, or were to be when `vagrant up` was cut off."""
+        return next(number for number in NUMBERS_OF_NODES if number >= self._made())
 
     def running(self) -> bool:
-        """Tell whether the machine runs."""
-        return self.exists() and ",state,running\n" in _vagrant("status", "--machine-readable")
+        """Tell whether any of the machines runs."""
+        return self.exists() and _runs()
+
+    def node_runs(self, node: int) -> bool:
+        """Tell whether one node's machine runs."""
+        return _runs(machine_name(node))
 
     def up(self, nodes: int) -> list[Machine]:
-        """Create the machine where it is missing, and start it.
+        """Create the machines that are missing, and start them.
 
         Args:
-            nodes: One.
+            nodes: How many.
 
         Returns:
-            The machine.
+            A machine for each node.
 
         Raises:
             KitError: Vagrant failed; the end of its output has been shown.
         """
-        if nodes > 1:
-            raise KitError(
-                f"NODES={nodes} is for the provider container; {self.name} has one node. "
-                f"`make destroy`, then `make up PROVIDER=container NODES={nodes}`.",
-                2,
-            )
+        several = f", {nodes} of them" if nodes > 1 else ""
+        self._up(f"Virtual machine {NAME}{several}", NODES=str(nodes))
+        return self.machines()
+
+    def _up(self, label: str, *names: str, **environment: str) -> None:
         run_logged(
-            f"Virtual machine {NAME} ({self.name}; the first time downloads its box)",
-            ["vagrant", "up", "--provider", self.name, "--no-color"],
+            f"{label} ({self.name}; the first time downloads its box)",
+            ["vagrant", "up", *names, "--provider", self.name, "--no-color"],
             log="vagrant-up",
-            environment={"KIT_ANSIBLE": "later"},
+            environment={"KIT_ANSIBLE": "later", **environment},
             hint="`make doctor` says what this host lacks; "
             "docs/troubleshooting.md has the usual causes.",
         )
-        return [self.machine()]
 
-    def machine(self) -> Machine:
-        """Return the running machine, with what it wrote down when it joined the LAN.
+    def machines(self) -> list[Machine]:
+        """Return the running machines, with what each wrote down when it joined the LAN.
 
         Raises:
-            KitError: It cannot be asked, or has not joined the LAN.
+            KitError: One cannot be asked, or has not joined the LAN.
         """
         ssh_config = _vagrant("ssh-config")
         # Over Vagrant's own network, where nobody else answers: the host keys that come
         # this way are those to expect on the LAN.
         config = KIT_DIR / "ssh" / "vagrant_config"
         write_private(config, ssh_config)
+        return [
+            self._machine(node, config, identity_file(ssh_config, machine_name(node)))
+            for node in range(1, self.number_of_nodes() + 1)
+        ]
+
+    def _machine(self, node: int, config: Path, private_key: Path) -> Machine:
         answer = subprocess.run(
-            ["ssh", "-F", str(config), "-o", "BatchMode=yes", "default", f"cat {LAN_FILE}"],
+            [
+                *("ssh", "-F", str(config), "-o", "BatchMode=yes"),
+                *(machine_name(node), f"cat {LAN_FILE}"),
+            ],
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
@@ -81,20 +108,32 @@ class Vagrant:
         )
         if answer.returncode:
             raise KitError(
-                f"The virtual machine has no {LAN_FILE}: it did not join the LAN "
-                f"({answer.stderr.strip()}). `make up` tries again."
+                f"The virtual machine {machine_name(node)} has no {LAN_FILE}: it did not join the "
+                f"LAN ({answer.stderr.strip()}). `make up` tries again."
             )
-        return machine_on_the_lan(self.name, answer.stdout, identity_file(ssh_config))
+        return machine_on_the_lan(self.name, answer.stdout, private_key, node)
+
+    def start(self, node: int) -> None:
+        """Start one node's machine that was stopped."""
+        self._up(f"Starting {node_name(node)}", machine_name(node))
+
+    def stop(self, node: int) -> bool:
+        """Switch one node's machine off and keep it; tell whether it was running."""
+        if not self.node_runs(node):
+            return False
+        command = ["vagrant", "halt", "--force", machine_name(node)]
+        run_logged(f"Stopping {node_name(node)}", command, log="vagrant-halt")
+        return True
 
     def down(self) -> bool:
-        """Stop the machine and keep it; tell whether it was running."""
+        """Stop the machines and keep them; tell whether any was running."""
         if not self.running():
             return False
         run_logged("Stopping the virtual machine", ["vagrant", "halt"], log="vagrant-halt")
         return True
 
     def destroy(self) -> bool:
-        """Remove the machine and its disk; tell whether there was one."""
+        """Remove the machines and their disks; tell whether there was one."""
         if not self.exists():
             return False
         run_logged(f"Removing {NAME}", ["vagrant", "destroy", "--force"], log="vagrant-destroy")
@@ -105,12 +144,12 @@ class Vagrant:
         return "`vagrant ssh` reaches it past the LAN."
 
 
-def machine_on_the_lan(provider: str, lan_json: str, private_key: Path) -> Machine:
+def machine_on_the_lan(provider: str, lan_json: str, private_key: Path, node: int = 1) -> Machine:
     """Return the machine that a file such as ``LAN_FILE`` describes."""
     lan = json.loads(lan_json)
     return Machine(
         provider=provider,
-        name=NAME,
+        name=node_name(node),
         address=lan["address"],
         bridge=lan["bridge"],
         subnet=lan["subnet"],
@@ -120,13 +159,25 @@ def machine_on_the_lan(provider: str, lan_json: str, private_key: Path) -> Machi
     )
 
 
-def identity_file(ssh_config: str) -> Path:
-    """Return the private key's path out of the output of ``vagrant ssh-config``."""
+def identity_file(ssh_config: str, name: str) -> Path:
+    """Return the private key's path out of the output of ``vagrant ssh-config``.
+
+    Args:
+        ssh_config: That output.
+        name: What Vagrant calls the machine.
+    """
+    host = ""
     for line in ssh_config.splitlines():
         option, _, value = line.strip().partition(" ")
-        if option == "IdentityFile":
+        if option == "Host":
+            host = value
+        if option == "IdentityFile" and host == name:
             return Path(value.strip('"'))
-    raise KitError("`vagrant ssh-config` names no IdentityFile.")
+    raise KitError(f"`vagrant ssh-config` names no IdentityFile of {name}.")
+
+
+def _runs(*names: str) -> bool:
+    return ",state,running\n" in _vagrant("status", *names, "--machine-readable")
 
 
 def _vagrant(*arguments: str) -> str:

@@ -64,6 +64,10 @@ class Local:
         """Tell whether it is kept running."""
         return _pid("supervisord", f"-i {NAME}") is not None
 
+    def number_of_nodes(self) -> int:
+        """Return how many nodes it has: one Redis."""
+        return 1
+
     def up(self, sources: str, phases: Phases) -> bool:
         """Build what is missing, and start it; tell whether anything had to be done.
 

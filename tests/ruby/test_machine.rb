@@ -36,6 +36,26 @@ class TestMachine < Minitest::Test
     end
   end
 
+  def test_nodes_have_addresses_and_cards_in_a_row
+    three = machine(NODES: "3", KIT_VM_ADDRESS: "192.168.178.50", KIT_VM_MAC: "52:54:00:ab:cd:ff")
+    bridge = three.bridge(:virtualbox)
+    arguments = (1..3).map { |node| three.lan_arguments(bridge, node) }
+    assert_equal %w[192.168.178.50/24 192.168.178.51/24 192.168.178.52/24], (arguments.map { |words| words[5] })
+    assert_equal %w[525400ABCDFF 525400ABCE00 525400ABCE01], (arguments.map { |words| words[1] })
+    text = mistake { machine(NODES: "3", KIT_VM_ADDRESS: "192.168.178.18").bridge(:virtualbox) }
+    assert_includes text, "192.168.178.20 is not a free address"
+  end
+
+  def test_nodes_are_as_many_as_named_and_never_fewer_than_there_are
+    assert_equal({ 1 => "default" }, machine.nodes)
+    assert_equal %w[default server-2 server-3], machine(NODES: "3").nodes.values
+    assert_includes mistake { machine(NODES: "2").nodes }, "NODES=2 is not allowed; 1, 3, 5 are"
+    FileUtils.mkdir_p("#{@root}/.vagrant/machines/server-2/libvirt")
+    FileUtils.touch("#{@root}/.vagrant/machines/server-2/libvirt/id")
+    assert_equal 3, machine.nodes.length, "the third was not made, as `vagrant up` was cut off"
+    assert_equal 3, machine(NODES: "1").nodes.length
+  end
+
   def test_wifi_is_warned_about
     _, warning = capture_io { machine(KIT_VM_BRIDGE: "wlp4s0").bridge(:virtualbox) }
     assert_match(/wlp4s0 is Wi-Fi: many access points/, warning)
@@ -121,5 +141,7 @@ class TestMachine < Minitest::Test
     assert_includes mistake { machine(KIT_ANSIBLE: "here").ansible }, "valid are: host, guest, later"
     own = { KIT_ANSIBLE: "guest", TLS_CERTIFICATE: "own.pem" }
     assert_includes mistake { machine(**own).ansible }, "TLS_CERTIFICATE=own.pem cannot be used here"
+    several = { KIT_ANSIBLE: "guest", NODES: "3" }
+    assert_includes mistake { machine(**several).ansible }, "NODES=3 cannot be used here"
   end
 end

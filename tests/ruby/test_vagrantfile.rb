@@ -37,10 +37,13 @@ class TestVagrantfile < Minitest::Test
     FileUtils.remove_entry(@home)
   end
 
-  # The machine's configuration as `vagrant up` makes it.
-  def configuration
-    environment = Vagrant::Environment.new(cwd: Dir.pwd, local_data_path: "#{@home}/local")
-    environment.vagrantfile.machine_config(:default, :virtualbox, nil, Pathname.new("#{@home}/local"), false)[:config]
+  # A machine's configuration as `vagrant up` makes it.
+  def configuration(name = :default)
+    vagrantfile.machine_config(name, :virtualbox, nil, Pathname.new("#{@home}/local"), false)[:config]
+  end
+
+  def vagrantfile
+    Vagrant::Environment.new(cwd: Dir.pwd, local_data_path: "#{@home}/local").vagrantfile
   end
 
   def test_virtualbox_gets_its_size_and_one_bridged_card_that_vagrant_leaves_down
@@ -90,6 +93,18 @@ class TestVagrantfile < Minitest::Test
     triggers = configuration.trigger.after_triggers
     assert_equal %i[up reload provision], triggers.map(&:command)
     assert(triggers.all? { |trigger| trigger.run[:inline].end_with?("provision") })
+  end
+
+  def test_each_node_is_a_machine_and_ansible_runs_once_after_the_last
+    ENV["NODES"] = "3"
+    assert_equal %i[default server-2 server-3], vagrantfile.machine_names
+    assert ENV.key?("VAGRANT_NO_PARALLEL"), "libvirt would start them side by side"
+    machines = vagrantfile.machine_names.map { |name| configuration(name) }
+    assert_equal %w[webdis-kit webdis-kit-2 webdis-kit-3], (machines.map { |config| config.vm.hostname })
+    macs = machines.map { |config| config.vm.networks.find { |kind, _| kind == :public_network }.last[:mac] }
+    assert_equal %w[02574B000001 02574B000002 02574B000003], macs
+    assert_equal macs, (machines.map { |config| config.vm.provisioners.first.config.args[1] })
+    assert_equal [0, 0, 3], (machines.map { |config| config.trigger.after_triggers.length })
   end
 
   def test_a_wrong_value_stops_vagrant_with_one_sentence

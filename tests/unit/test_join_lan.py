@@ -8,6 +8,7 @@ import json
 import pytest
 
 from kit.checkout import ROOT
+from kit.errors import KitError
 from kit.vagrant import identity_file
 
 _spec = importlib.util.spec_from_file_location("join_lan", ROOT / "vagrant/guest/join_lan.py")
@@ -91,10 +92,15 @@ def test_a_card_that_waits_is_let_in(monkeypatch, tmp_path):
     join_lan.refuse_if_it_was_open(LAN_MAC, "br0")
 
 
-def test_identity_file_of_vagrants_ssh_config():
-    for line in ("  IdentityFile /a/private_key", '  IdentityFile "/a b/private_key"'):
-        config = f"Host default\n  HostName 127.0.0.1\n{line}\n"
-        assert identity_file(config).name == "private_key"
+def test_identity_file_of_each_machine_in_vagrants_ssh_config():
+    config = (
+        "Host default\n  HostName 127.0.0.1\n  IdentityFile /a/private_key\n\n"
+        'Host server-2\n  HostName 127.0.0.1\n  IdentityFile "/b c/private_key"\n'
+    )
+    assert str(identity_file(config, "default")) == "/a/private_key"
+    assert str(identity_file(config, "server-2")) == "/b c/private_key"
+    with pytest.raises(KitError, match="no IdentityFile of server-3"):
+        identity_file(config, "server-3")
 
 
 def test_without_an_answer_from_dhcp_it_says_where_to_look(monkeypatch):

@@ -120,6 +120,16 @@ def test_a_number_of_nodes_that_decides_nothing_is_refused(run_kit, value):
     )
 
 
+@pytest.mark.parametrize(("made", "number"), [(["server-2"], 3), (["server-2", "server-4"], 5)])
+def test_virtual_machines_are_never_fewer_than_there_are(run_kit, checkout, made, number):
+    for name in ["default", *made]:  # what Vagrant keeps of a machine; it was cut off
+        (checkout / ".vagrant/machines" / name / "libvirt").mkdir(parents=True)
+        (checkout / ".vagrant/machines" / name / "libvirt/id").touch()
+    answer = run_kit("up", NODES="1")
+    assert answer.returncode == 2
+    assert f"NODES=1 is fewer than the {number} that there are" in " ".join(answer.stderr.split())
+
+
 def test_local_has_one_node(run_kit):
     answer = run_kit("up", NODES="3", PROVIDER="local")
     assert answer.returncode == 2

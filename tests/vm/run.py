@@ -352,7 +352,7 @@ def up(*, ansible: str) -> None:
     machine = json.loads(
         python(
             "import json, kit.providers\n"
-            "print(json.dumps(vars(kit.providers.current().machine()), default=str))"
+            "print(json.dumps(vars(kit.providers.current().machines()[0]), default=str))"
         )
     )
     check(

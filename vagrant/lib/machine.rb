@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "fileutils"
+require "ipaddr"
 require "rbconfig"
 require "securerandom"
 
@@ -14,6 +15,7 @@ module Kit
     KNOWS_ARCHITECTURES = "2.4"
     PYTHON = "import sys; sys.exit(sys.version_info < (3, 11))" # what the kit's Ansible needs
     PROVIDERS = %w[virtualbox libvirt].freeze
+    NODES = [1, 3, 5].freeze # an even number survives no more than one fewer
     # QEMU's board for arm64 has no BIOS and none of a PC's devices. The firmware is where Debian and
     # Ubuntu have it (qemu-efi-aarch64), or Fedora (edk2-aarch64).
     ARM64_BOARD = { machine_type: "virt", cpu_mode: "host-passthrough", video_type: "virtio",
@@ -37,6 +39,25 @@ module Kit
       return named if PROVIDERS.include?(named)
 
       raise Mistake, "The provider #{named} is not known; valid are: #{PROVIDERS.join(', ')}."
+    end
+
+    # Returns what Vagrant calls the machines, by the number of their node: as many as NODES says,
+    # and never fewer than there are, so that each command knows all.
+    def nodes
+      given = @environment["NODES"].to_s
+      unless given.empty? || NODES.map(&:to_s).include?(given)
+        raise Mistake, "NODES=#{given} is not allowed; #{NODES.join(', ')} are: a primary is chosen by more than " \
+                       "half of the nodes."
+      end
+
+      made = Dir.glob(File.join(@root, ".vagrant/machines/server-*/*/id")).map { |file| file[/server-(\d+)/, 1].to_i }
+      number = NODES.find { |count| count >= [given.to_i, *made].max }
+      (1..number).to_h { |node| [node, node == 1 ? "default" : "server-#{node}"] }
+    end
+
+    # Returns a node's host name; those after the first one have their number behind it.
+    def hostname(node)
+      node == 1 ? settings["hostname"] : "#{settings['hostname']}-#{node}"
     end
 
     # Returns what config.vm.network takes to put a card on the bridge.
@@ -66,7 +87,7 @@ module Kit
     # Returns the Bridge for a provider after checking that the settings fit to it.
     def bridge(provider)
       bridge = @bridges.public_send(provider, settings["bridge"])
-      check_address(bridge)
+      nodes.each_key { |node| check_address(bridge, node) }
       warn "Warning: #{format(Bridges::WIFI, bridge.name)}" if bridge.wireless
       bridge
     end
@@ -102,12 +123,39 @@ module Kit
                  "providers/#{provider}/#{architecture}/vagrant.box" }
     end
 
-    # Returns the bridged network card's address as twelve digits. A random one is written
-    # down, so that a DHCP server knows the machine again; one that followed from the
-    # checkout's path would meet itself on a colleague's machine.
-    def mac
-      return settings["mac"].delete(":-").upcase unless settings["mac"].empty?
+    # Returns the address of a node's bridged network card as twelve digits, those after the
+    # first one in a row. A random one is written down, so that a DHCP server knows the machine
+    # again; one that followed from the checkout's path would meet itself on a colleague's machine.
+    def mac(node = 1)
+      format("%012X", (settings["mac"].empty? ? kept_mac : settings["mac"].delete(":-")).hex + node - 1)
+    end
 
+    # Returns what vagrant/guest/join_lan.py is called with.
+    def lan_arguments(bridge, node = 1)
+      fixed = settings["address"] == "dhcp" ? "dhcp" : "#{address(node)}/#{bridge.subnet.prefix}"
+      ["--mac", mac(node), "--bridge", bridge.name, "--address", fixed, "--seconds", settings["dhcp_seconds"].to_s]
+    end
+
+    # Tells whether Ansible runs on this host; else it runs in the VM. KIT_ANSIBLE decides,
+    # `make up` sets it to `later` because it provisions itself.
+    def ansible
+      where = ansible_place
+      return where unless where == "guest"
+
+      own = @environment["TLS_CERTIFICATE"].to_s
+      not_here("TLS_CERTIFICATE=#{own}", "does not have this host's files") unless own.empty?
+      not_here("NODES=#{nodes.length}", "knows no other node") if nodes.length > 1
+      where
+    end
+
+    private
+
+    def not_here(choice, why)
+      raise Mistake, "#{choice} cannot be used here: Ansible runs in the VM, which #{why}; leave it out, " \
+                     "or provision from a host that has make and Python 3.11."
+    end
+
+    def kept_mac
       file = File.join(@root, ".kit", "mac")
       unless File.exist?(file)
         FileUtils.mkdir_p(File.dirname(file), mode: 0o700)
@@ -117,24 +165,10 @@ module Kit
       File.read(file).strip
     end
 
-    # Returns what vagrant/guest/join_lan.py is called with.
-    def lan_arguments(bridge)
-      fixed = settings["address"] == "dhcp" ? "dhcp" : "#{settings['address']}/#{bridge.subnet.prefix}"
-      ["--mac", mac, "--bridge", bridge.name, "--address", fixed, "--seconds", settings["dhcp_seconds"].to_s]
+    # Returns the fixed address of a node; they are in a row.
+    def address(node)
+      IPAddr.new(IPAddr.new(settings["address"]).to_i + node - 1, Socket::AF_INET)
     end
-
-    # Tells whether Ansible runs on this host; else it runs in the VM. KIT_ANSIBLE decides,
-    # `make up` sets it to `later` because it provisions itself.
-    def ansible
-      where = ansible_place
-      own = @environment["TLS_CERTIFICATE"].to_s
-      return where unless where == "guest" && !own.empty?
-
-      raise Mistake, "TLS_CERTIFICATE=#{own} cannot be used here: Ansible runs in the VM, which does not have this " \
-                     "host's files; leave it out, or provision from a host that has make and Python 3.11."
-    end
-
-    private
 
     def architecture(cpu)
       cpu.match?(/arm64|aarch64/) ? "arm64" : "amd64"
@@ -161,10 +195,10 @@ module Kit
       system(*command, in: File::NULL, out: File::NULL, err: File::NULL)
     end
 
-    def check_address(bridge)
+    def check_address(bridge, node)
       return if settings["address"] == "dhcp"
 
-      address = IPAddr.new(settings["address"])
+      address = address(node)
       unless bridge.subnet
         raise Mistake, "address: #{address} cannot be used: this host has no address on #{bridge.name}, " \
                        "so its subnet is not known; use `address: dhcp`."

@@ -14,7 +14,8 @@ module Kit
     NUMBERS = %w[cpus memory_mib dhcp_seconds].freeze
     # What each key takes: a sentence for people, and the test behind it.
     RULES = {
-      "hostname" => ["letters, digits and hyphens", ->(v) { v.to_s.match?(/\A[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\z/i) }],
+      # 61 characters, as a second node has -2 behind it.
+      "hostname" => ["letters, digits and hyphens", ->(v) { v.to_s.match?(/\A[a-z0-9]([a-z0-9-]{0,59}[a-z0-9])?\z/i) }],
       "cpus" => ["a number from 1 to 64", ->(v) { v.is_a?(Integer) && v.between?(1, 64) }],
       "memory_mib" => ["a number of MiB from 512 up, without a unit: 2048", ->(v) { v.is_a?(Integer) && v >= 512 }],
       "bridge" => ["the name of an interface, or nothing", ->(v) { v.is_a?(String) }],
