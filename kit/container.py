@@ -47,6 +47,13 @@ BLOCKS = ("198.18", "198.19")
 FIRST_SUBNET = 66
 SUBNETS = 190
 SUBNET_PREFIX = 24
+# In the order in which nspawn.sh takes the first that the container can use: systemd-resolved's
+# own, what programs of this host ask, NetworkManager's where that is a server on loopback.
+NAME_SERVERS = [
+    Path("/run/systemd/resolve/resolv.conf"),
+    Path("/etc/resolv.conf"),
+    Path("/run/NetworkManager/no-stub-resolv.conf"),
+]
 INTERRUPTED_HINT = "Run the same command again: it goes on from where this one stopped."
 
 
@@ -344,7 +351,7 @@ class Container:
                 ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", NAME, "-f", str(SSH_KEY)],
                 check=True,
             )
-        _warn_of_resolvers()
+        _warn_of_name_servers()
         names = node_names(NAME)
         made = all((STATE_DIR / name / "ssh_host_keys").exists() for name in names)
         archive = "" if made else root_file_system(suite, IMAGE_PACKAGES)
@@ -423,17 +430,15 @@ def _address(node: int, record: dict[str, Any]) -> str:
     return re.sub(r"0/24$", str(node + 1), record["subnet"])
 
 
-def _warn_of_resolvers() -> None:
-    """Say it early where the container would be given a name server that it cannot reach."""
-    if Path("/run/systemd/resolve/resolv.conf").exists():
-        return  # the real ones
-    file = Path("/etc/resolv.conf")
-    servers = re.findall(r"^nameserver\s+(\S+)", file.read_text(), re.MULTILINE)
-    if servers and all(server.startswith("127.") or server == "::1" for server in servers):
+def _warn_of_name_servers() -> None:
+    """Say it early where this host names no server that the container could ask."""
+    lines = [line for file in NAME_SERVERS if file.exists() for line in file.open()]
+    servers = [line.split()[1] for line in lines if re.match(r"nameserver\s+\S", line)]
+    if all(server.startswith("127.") or server == "::1" for server in servers):
+        known = " ".join(dict.fromkeys(servers)) or "none"
         print(
-            f"Warning: all name servers of {file} are on this host's loopback "
-            f"({' '.join(servers)}), which the container cannot reach: it installs nothing that "
-            f"is not in its image. "
+            f"Warning: this host has no name server but on its loopback ({known}), which the "
+            f"container cannot reach: it installs nothing that is not in its image. "
             f"See docs/troubleshooting.md#no-network-in-the-container."
         )
 

@@ -114,16 +114,27 @@ remove_unit() {
     systemctl daemon-reload
 }
 
+# This host's name servers, but for those on its loopback, which no container can reach. Where there
+# is no other, what somebody has written there stays. (kit/container.py says so: NAME_SERVERS.)
+hand_over_name_servers() {
+    for file in /run/systemd/resolve/resolv.conf /etc/resolv.conf /run/NetworkManager/no-stub-resolv.conf; do
+        if grep '^nameserver' "$file" 2>/dev/null | grep -qvE '[[:space:]](127\.|::1$)'; then
+            rm -f "$root/etc/resolv.conf" && cp -L "$file" "$root/etc/resolv.conf"
+            break
+        fi
+    done
+}
+
 # What a unit runs at boot, too, whatever has become of the checkout by then.
 start() {
     name=$1 directory=$2 bridge=$3 gateway=$4 subnet=$5 table=$6
+    root=$directory/closed/rootfs
     network
-    resolv_conf=replace-host
-    [ ! -e /run/systemd/resolve/resolv.conf ] || resolv_conf=replace-uplink
+    hand_over_name_servers
     echo $$ >"$directory/pid" # systemd-nspawn keeps it
-    exec systemd-nspawn --quiet --boot "--machine=$name" "--directory=$directory/closed/rootfs" \
+    exec systemd-nspawn --quiet --boot "--machine=$name" "--directory=$root" \
         "--network-bridge=$bridge" --register=no --keep-unit --link-journal=no \
-        "--resolv-conf=$resolv_conf" --console=pipe "--setenv=WEBDIS_KIT_CONTAINER=$name" </dev/null
+        --resolv-conf=off --console=pipe "--setenv=WEBDIS_KIT_CONTAINER=$name" </dev/null
 }
 
 up() {

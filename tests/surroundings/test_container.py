@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pytest
 
 from kit import container
 from kit.checkout import INSTANCES_DIR, ROOT
-from tests.surroundings.instances import kit
+from tests.surroundings.instances import kit, run
 
 INSTANCE = "surroundings"
 KIT_DIR = INSTANCES_DIR / INSTANCE
@@ -25,6 +26,11 @@ WITHOUT_EXEC = """
 mount -t tmpfs -o noexec none /tmp
 mount -t tmpfs -o noexec none /var/tmp
 exec "$1" trixie "$2" some-package
+"""
+OTHER_NAME_SERVERS = """
+mount --bind "$OURS" /etc/resolv.conf
+mount --bind "$BEHIND" /run/NetworkManager
+exec "$0" -m kit create
 """
 
 
@@ -100,6 +106,41 @@ def test_a_system_that_outlives_its_nspawn_is_seen_and_ended(name, then):
         assert_gone(name)
     if then == "create":
         assert ssh("systemctl is-system-running --wait").returncode in (0, 1)
+
+
+@pytest.fixture
+def create_with(tmp_path):
+    """Return a function that makes the container where the host's name servers are others."""
+    network_manager = Path("/run/NetworkManager")
+    was_there = network_manager.exists()
+    network_manager.mkdir(exist_ok=True)
+    ours, behind = tmp_path / "resolv.conf", tmp_path / "NetworkManager"
+    behind.mkdir()
+
+    def create(own, *more):
+        ours.write_text(f"nameserver {own}\n")
+        for server in more:
+            (behind / "no-stub-resolv.conf").write_text(f"nameserver {server}\n")
+        command = ("unshare", "--mount", "sh", "-ec", OTHER_NAME_SERVERS, sys.executable)
+        answer = run(*command, KIT_INSTANCE=INSTANCE, OURS=str(ours), BEHIND=str(behind))
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+        return answer.stdout
+
+    yield create
+    kit(INSTANCE, "down")
+    if not was_there:
+        network_manager.rmdir()
+
+
+@pytest.mark.skipif(
+    Path("/run/systemd/system").is_dir(), reason="systemd starts it, which has mounts of its own"
+)
+@pytest.mark.usefixtures("name")
+def test_a_container_is_given_name_servers_that_it_can_reach(create_with):
+    assert "no name server but on its loopback (127.0.0.1)" in create_with("127.0.0.1")
+    kit(INSTANCE, "down")
+    assert "Warning" not in create_with("127.0.0.1", "198.51.100.7")
+    assert ssh("grep -Fx 'nameserver 198.51.100.7' /etc/resolv.conf").returncode == 0
 
 
 def networks(*texts):
