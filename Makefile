@@ -12,6 +12,8 @@ PASSED_ON := PATH HOME USER LOGNAME TERM TMPDIR TZ NO_COLOR CI MAKE% KIT_% DEMO_
     PIP_NO_INDEX FUZZ_CONNECTIONS NODES_REPEATS PARTS REPEATS SYSTEMS GUEST UBUNTU_LIKE
 OF_THE_CALLER := $(foreach name,$(.VARIABLES),$(if $(filter environment,$(origin $(name))),$(name)))
 unexport $(filter-out $(PASSED_ON),$(OF_THE_CALLER))
+# Debian's `su` leaves root without the folders of root's programs.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 export LC_ALL := $(if $(filter Darwin,$(shell uname)),en_US.UTF-8,C.UTF-8)
 export PROVIDER SUITE SOURCES METRICS TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT JSON QUICK SCENARIO BOOT LAB ROUTER KIND NODES NODE
 KIT := .venv/bin/python -m kit

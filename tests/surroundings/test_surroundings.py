@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,7 @@ HOSTILE = {
     "LC_ALL": "xx_XX.UTF-8",
     "LD_PRELOAD": "",
     "NODE_OPTIONS": "--nonsense",
+    "PATH": "/usr/local/bin:/usr/bin:/bin",  # as root has it by `su`
     "PIP_REQUIRE_VIRTUALENV": "yes",
     "PIP_TARGET": "/nowhere",
     "PIP_USER": "yes",
@@ -94,25 +96,38 @@ def test_the_instance_is_not_looked_for_behind_a_proxy(instance):
 
 
 INVENTORY = ("--inventory", ".kit/instances/machine/inventory.yml")
+# As hardened hosts are, and a user on one.
+HARDENED = """
+umask 077
+for folder in /tmp /var/tmp /dev/shm; do mount -t tmpfs -o noexec none $folder; done
+exec "$@"
+"""
 ANSIBLE = {"ANSIBLE_CONFIG": "kit/ansible/ansible.cfg", "LC_ALL": "C.UTF-8"}
 
 
 @pytest.fixture
-def copied(tmp_path):
+def copied():
     """Return a copy of the checkout, its environment included, at a path with much in it."""
-    folder = tmp_path / "100 % of a rather long name of a folder" / "webdis-kit"
-    # Not what is installed in the environment: its programs and stamps make it look complete.
-    unused = (".git", "node_modules", "instances", "logs", "test-results", "site-packages")
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*unused), symlinks=True)
-    yield folder
-    answer = make("destroy", cwd=folder)
-    assert answer.returncode == 0, answer.stdout + answer.stderr
+    with tempfile.TemporaryDirectory(dir=CACHE_DIR) as there:
+        folder = Path(there) / "100 % of a rather long name of a folder" / "webdis-kit"
+        # Not what is installed in the environment: its programs and stamps make it look complete.
+        unused = (".git", "node_modules", "instances", "logs", "test-results", "site-packages")
+        shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*unused), symlinks=True)
+        yield folder
+        answer = make("destroy", cwd=folder)
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def hardened(*command):
+    """Return the command for a host on which nothing runs that is in a folder for all users."""
+    return ("unshare", "--mount", "sh", "-ec", HARDENED, "sh", *command)
 
 
 @pytest.fixture
 def long_home():
     """Return a home folder in which paths of sockets come near to their limit of 107 bytes."""
-    with tempfile.TemporaryDirectory(prefix="home-of-somebody-with-a-long-name-") as home:
+    name = "home-of-somebody-with-a-long-name-"
+    with tempfile.TemporaryDirectory(dir=Path.home(), prefix=name) as home:
         yield home
 
 
@@ -127,7 +142,8 @@ def test_a_copied_checkout_has_an_instance_of_its_own(instance, copied, long_hom
     assert "Traceback" not in answer.stderr
     own = {"HOME": long_home, "XDG_CACHE_HOME": str(CACHE_DIR.parent)}
     for target in ("up", "verify"):
-        answer = make(target, cwd=copied, PROVIDER="local", **own)
+        command = hardened("make", "--no-print-directory", target)
+        answer = run(*command, cwd=copied, PROVIDER="local", **own)
         assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "127.0.0.1" in make("ip", cwd=copied).stdout
     # SSH and Ansible, which have ideas of their own about paths: a role is enough for that.
@@ -135,7 +151,7 @@ def test_a_copied_checkout_has_an_instance_of_its_own(instance, copied, long_hom
         [".venv/bin/python", "-m", "kit", "create"],
         [".venv/bin/ansible-playbook", *INVENTORY, "--tags", "firewall", "kit/ansible/server.yml"],
     ):
-        answer = run(*command, cwd=copied, KIT_INSTANCE="machine", **own, **ANSIBLE)
+        answer = run(*hardened(*command), cwd=copied, KIT_INSTANCE="machine", **own, **ANSIBLE)
         assert answer.returncode == 0, answer.stdout + answer.stderr
     assert re.search(r"^server +: ok=[1-9]", answer.stdout, re.MULTILINE), answer.stdout
 
