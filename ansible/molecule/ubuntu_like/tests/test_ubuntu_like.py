@@ -36,6 +36,8 @@ def test_redis_was_compiled_with_ubuntus_flags(server):
     assert "__vsnprintf_chk" in symbols  # _FORTIFY_SOURCE
     code = output(server, "objdump --disassemble=main /opt/redis/current/bin/redis-server")
     assert "endbr64" in code  # -fcf-protection
+    linked = output(server, "objdump --private-headers /opt/redis/current/bin/redis-server")
+    assert "FLAGS_1              0x0000000008000001" in linked  # -z now, and position-independent
 
 
 def test_apt_was_busy_and_was_waited_for(server):
