@@ -14,9 +14,9 @@ import pytest
 from kit.checkout import KIT_DIR, SSH_CONFIG, read_instance
 from kit.errors import KitError
 from kit.tls import CA_FILE
-from kit.verify import publisher
+from kit.verify import FAILURES, message_arrives, publisher
 from tests import services
-from tests.demo_server import WAIT_SECONDS, Demo
+from tests.demo_server import WAIT_SECONDS, Demo, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,11 +42,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def instance() -> dict[str, Any]:
-    """Return the instance; without one, tests fail and never skip."""
+    """Return the instance, which works; without one, tests fail at once and never skip."""
     try:
-        return read_instance()
+        found = read_instance()
     except KitError as error:
         pytest.fail(str(error))
+
+    def works() -> bool:
+        with contextlib.suppress(*FAILURES):
+            return bool(message_arrives(found))
+        return False
+
+    eventually(works, "no message comes through the instance: `make status` says why")
+    return found
 
 
 @pytest.fixture(scope="session")
