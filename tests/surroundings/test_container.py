@@ -137,7 +137,10 @@ def create_with(tmp_path):
 )
 @pytest.mark.usefixtures("name")
 def test_a_container_is_given_name_servers_that_it_can_reach(create_with):
+    assert ssh("echo nameserver 198.51.100.6 >/etc/resolv.conf").returncode == 0
+    kit(INSTANCE, "down")
     assert "no name server but on its loopback (127.0.0.1)" in create_with("127.0.0.1")
+    assert ssh("grep -Fx 'nameserver 198.51.100.6' /etc/resolv.conf").returncode == 0, "it stays"
     kit(INSTANCE, "down")
     assert "Warning" not in create_with("127.0.0.1", "198.51.100.7")
     assert ssh("grep -Fx 'nameserver 198.51.100.7' /etc/resolv.conf").returncode == 0
