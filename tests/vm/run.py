@@ -7,9 +7,9 @@ prompts; then provisions it, runs tests/server against it, and removes everythin
 ``QUICK=1`` stops after the machine is up. ``GUEST=1`` provisions by an Ansible in the machine,
 as where the host has none (Windows), with TLS, and sends a browser through a run of the
 demo instead of running tests/server. ``UBUNTU_LIKE=1`` makes the box of what molecule's
-scenario of that name has. An emulated guest is about seven times slower
-than its host: on two cores that others kept busy the first part took 15 to 22 minutes, and
-the Redis that the whole builds takes longer than that.
+scenario of that name has. With ``QUICK=1``, ``NODES=3`` brings three up. An emulated guest is
+about seven times slower than its host: on two cores that others kept busy the first part took
+15 to 22 minutes, and the Redis that the whole builds takes longer than that.
 """
 
 from __future__ import annotations
@@ -85,6 +85,7 @@ ENVIRONMENT = {
     "KIT_VM_DHCP_SECONDS": "600",
     "PROVIDER": "libvirt",
 }
+NODES = int(os.environ.get("NODES") or 1)
 UBUNTU_LIKE = bool(os.environ.get("UBUNTU_LIKE"))
 UBUNTU = ROOT / "ansible/molecule/ubuntu_like/ubuntu.yml"
 # What a machine made by that has, and what it says of it.
@@ -349,11 +350,18 @@ def up(*, ansible: str) -> None:
             f"from the first moment {user} could log in with a key alone ({answer})",
         )
     check(not watcher.ways_in, f"Vagrant's public key opened nothing {watcher.ways_in or ''}")
-    machine = json.loads(
+    machine, *others = json.loads(
         python(
             "import json, kit.providers\n"
-            "print(json.dumps(vars(kit.providers.current().machines()[0]), default=str))"
+            "machines = kit.providers.current().machines()\n"
+            "print(json.dumps([vars(machine) for machine in machines], default=str))"
         )
+    )
+    check(len(others) == NODES - 1, f"there are {NODES} machines")
+    check(
+        len({LAN.address, *(one["address"] for one in others)}) == NODES
+        and all(one["subnet"] == LAN.subnet for one in others),
+        "each has an address of its own on the LAN",
     )
     check(
         (machine["address"], machine["subnet"], machine["bridge"])
@@ -457,8 +465,10 @@ def clean_up() -> None:
         with contextlib.suppress(KitError):
             make("make destroy", "destroy")
     LAN.stop()
-    virsh("destroy", f"{NAME}_default")
-    virsh("undefine", f"{NAME}_default")
+    for machine in virsh("list", "--all", "--name").stdout.split():
+        if machine.startswith(f"{NAME}_"):
+            virsh("destroy", machine)
+            virsh("undefine", machine)
     virsh("net-destroy", NAME)
     virsh("net-undefine", NAME)
     for line in virsh("vol-list", "default").stdout.splitlines():
