@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from dulwich.object_store import tree_lookup_path
 from dulwich.repo import Repo
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from dulwich.objects import Blob, Commit
 
 AUTHOR = b"webdis-kit <webdis-kit@localhost>"
 
@@ -31,10 +34,15 @@ class Store:
 
     def last(self, device: str) -> str | None:
         """Return the configuration that was kept last; nothing if none was."""
-        try:
-            return self._file(device).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return None
+        # Of the commit: a file that was written, and not committed, is kept another time.
+        with Repo(str(self._folder)) as repo:
+            try:
+                commit = cast("Commit", repo[repo.head()])
+                name = self._file(device).name.encode()
+                _, blob = tree_lookup_path(repo.get_object, commit.tree, name)
+            except KeyError:
+                return None
+            return cast("Blob", repo[blob]).data.decode()
 
     def keep(self, device: str, configuration: str) -> None:
         """Write a device's configuration, and commit it."""

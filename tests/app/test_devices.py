@@ -8,6 +8,7 @@ import time
 from demo_app.devices.inventory import Device
 from demo_app.devices.playbook import Playbook
 from demo_app.devices.runner import Limiter
+from demo_app.devices.store import Store
 from webdis_progress import REPLAY_MESSAGES, Progress
 
 
@@ -30,6 +31,17 @@ def test_the_log_of_a_device_over_ansible_has_more_than_one_answer_s_messages(
     assert len(rows) == 1
     assert rows[0].state == "ok"
     assert rows[0].log == [*said, "all ok"]
+
+
+def test_a_backup_that_was_written_and_not_committed_is_kept_another_time(tmp_path):
+    store = Store(tmp_path / "backups")
+    assert store.last("r1") is None
+    store.keep("r1", "first\nend\n")
+    (tmp_path / "backups/r1.conf").write_text("second\nend\n")  # its process was killed then
+    assert store.last("r1") == "first\nend\n"
+    store.keep("r1", "second\nend\n")
+    assert store.last("r1") == "second\nend\n"
+    assert store.last("r2") is None
 
 
 def test_no_more_logins_begin_in_a_second_than_are_allowed():
