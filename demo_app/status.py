@@ -35,6 +35,8 @@ EXPIRY_SECONDS = 86_400
 # As node exporter and webdis-metrics name them (role metrics of webdis_kit.server).
 RESTARTS = "node_systemd_service_restart_total"
 STARTED = "node_systemd_unit_start_time_seconds"
+# What Redis calls them, and what people do.
+ROLES = {"master": "primary", "slave": "replica"}
 
 _log = logging.getLogger(__name__)
 blueprint = Blueprint("status", __name__, url_prefix="/status")
@@ -81,11 +83,11 @@ def look() -> dict[str, Any]:
 def _node(node: dict[str, Any], instance: dict[str, Any], primary: dict[str, Any]) -> str:
     """Return a node's name and role, for people."""
     if len(instance["nodes"]) == 1:
-        return f"{node['name']}: {primary['role']}"
+        return f"{node['name']}: {ROLES[primary['role']]}"
     options = current_app.config["REDIS_PUBLISHER"] | {"host": node["address"]}
     try:
         with redis.Redis(**options, socket_timeout=1, socket_connect_timeout=1) as connection:
-            role = cast("dict[str, Any]", connection.info("replication"))["role"]
+            role = ROLES[cast("dict[str, Any]", connection.info("replication"))["role"]]
     except redis.RedisError:
         role = "away"
     return f"{node['name']}: {role}"

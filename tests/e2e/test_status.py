@@ -16,6 +16,7 @@ def test_it_shows_how_everything_is_and_goes_on_by_itself(demo, browser, instanc
     try:
         page.goto(f"{demo.health_url}/status/")
         expect(fact(page, "server")).to_contain_text(instance["redis"]["version"])
+        expect(fact(page, "nodes")).to_have_text(f"{instance['nodes'][0]['name']}: primary")
         expect(page.locator("#state")).to_have_text("connected")
         expect(fact(page, "workers")).to_have_text("2", timeout=30_000)
         demo.visitor().post("/shared/")

@@ -132,7 +132,7 @@ def test_the_demo_says_how_the_nodes_are(scene, nodes_demo):
         on(replica, "systemctl start redis")
     scene.wait_until_well()
     on(scene.primary, "redis-failover")
-    told = f"{scene.primary['name']}: master"
+    told = f"{scene.primary['name']}: primary"
     eventually(lambda: any(told in entry["what"] for entry in news()[:1]), told, 30)
     assert all(entry["what"].startswith("roles: ") for entry in news()), "no Redis was restarted"
 
