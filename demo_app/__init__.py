@@ -1,7 +1,8 @@
 """A Flask demo that shows the progress of slow work while it runs.
 
 `create_app` makes the web application. `python -m demo_app` runs it together with the
-worker that does the jobs (`server/`, `jobs/`). `lessons/` has the pages, one lesson a file.
+worker that does the jobs (`server/`, `jobs/`). `lessons/` has the pages, one lesson a file, and
+`templates/` a folder for each lesson.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from flask import Blueprint, Flask
 from flask_wtf import CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from demo_app import config, connections, lessons, metrics, replay, security
+from demo_app import config, connections, errors, lessons, metrics, replay, security
 from demo_app.lessons import catalogue
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def create_app(overrides: Mapping[str, object] | None = None) -> Flask:
     CSRFProtect(app)
     connections.init_app(app)
     security.init_app(app)
+    errors.init_app(app)
     app.context_processor(catalogue.context)
     for blueprint in (*lessons.BLUEPRINTS, replay.blueprint):
         app.register_blueprint(blueprint)

@@ -202,7 +202,7 @@ def show() -> str:
     rates: list[float] = []
     with contextlib.suppress(redis.RedisError):
         seen, rates = look() | {"news": news()}, history()
-    return render_template("status.html", seen=seen, rates=rates, channel=channel())
+    return render_template("status/show.html", seen=seen, rates=rates, channel=channel())
 
 
 @blueprint.get("/events")

@@ -26,7 +26,7 @@ NO_FIREWALL = (
 def new() -> str:
     """Show what would be checked, and the audits of this session."""
     return render_template(
-        "audit_new.html",
+        "audit/new.html",
         address=current_app.config["INSTANCE"]["address"],
         obstacle="" if current_app.config["INSTANCE"]["firewall"] else NO_FIREWALL,
         runs=page.own_runs(PAGE),
@@ -46,7 +46,7 @@ def start() -> Response:
 @blueprint.get("/<token>")
 def show(token: str) -> str:
     """Show how far an audit is, and its result once there is one."""
-    return page.render(token, PAGE, "audit.html", rows=queue.result(token))
+    return page.render(token, PAGE, "audit/show.html", rows=queue.result(token))
 
 
 @blueprint.get("/<token>/result")
@@ -54,4 +54,4 @@ def result(token: str) -> str:
     """Return only the table, for the page that has seen the audit end."""
     if channels.page_of(token) != PAGE:
         abort(404, "There is no such audit, or it is somebody else's.")
-    return render_template("audit_result.html", rows=queue.result(token))
+    return render_template("audit/result.html", rows=queue.result(token))

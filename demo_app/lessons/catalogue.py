@@ -74,7 +74,7 @@ class Lesson:
 
 _ELEMENT = Excerpt(
     "The page: one element shows it all",
-    "demo_app/templates/function.html",
+    "demo_app/templates/function/show.html",
     "<run-progress",
     "after=",
 )
@@ -106,7 +106,7 @@ LESSONS = (
         (
             Excerpt(
                 "The function says where it is",
-                "demo_app/lessons/shared.py",
+                "demo_app/lessons/function.py",
                 "progress = Progress(",
                 "time.sleep",
             ),

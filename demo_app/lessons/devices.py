@@ -56,7 +56,7 @@ def _devices() -> dict[str, Device]:
 def new() -> str:
     """Show the routers, and what can be done with them."""
     return render_template(
-        "devices_new.html",
+        "devices/new.html",
         jobs=JOBS,
         changes=inventory.CHANGES,
         devices=_devices(),
@@ -100,15 +100,16 @@ def show(token: str) -> str:
     if channels.page_of(token) != PAGE:
         abort(404, "There is no such run, or it is somebody else's.")
     picture, result = topology.picture(_devices()), _result(token)
-    links = topology.link_states(picture.links, result["rows"])
-    return page.render(token, PAGE, "devices.html", picture=picture, link_states=links, **result)
+    states = topology.link_states(picture.links, result["rows"])
+    context = {"picture": picture, "link_states": states, **result}
+    return page.render(token, PAGE, "devices/show.html", **context)
 
 
 @blueprint.get("/<token>/result")
 def result(token: str) -> str:
     """Return only the table, for the page that has seen the run end."""
     _job(token)
-    return render_template("devices_result.html", run=page.look_up(token), **_result(token))
+    return render_template("devices/result.html", run=page.look_up(token), **_result(token))
 
 
 @blueprint.get("/<token>/result.json")

@@ -26,7 +26,7 @@ ENDINGS = {
 @blueprint.get("/")
 def new() -> str:
     """Show the form, and the jobs of this session."""
-    return render_template("job_new.html", endings=ENDINGS, runs=page.own_runs(PAGE))
+    return render_template("job/new.html", endings=ENDINGS, runs=page.own_runs(PAGE))
 
 
 @blueprint.post("/")
@@ -50,7 +50,7 @@ def start() -> Response:
 @blueprint.get("/<token>")
 def show(token: str) -> str:
     """Show how far a job is."""
-    return page.render(token, PAGE, "job.html")
+    return page.render(token, PAGE, "job/show.html")
 
 
 @blueprint.post("/<token>/cancel")

@@ -7,7 +7,7 @@ import time
 from flask import Blueprint, render_template
 
 from demo_app import connections
-from demo_app.lessons.shared import STEPS, slow_request
+from demo_app.lessons.function import STEPS, slow_request
 
 blueprint = Blueprint("post", __name__, url_prefix="/post")
 
@@ -17,7 +17,7 @@ CHANNEL = "progress:post"
 @blueprint.get("/")
 def show() -> str:
     """Show the page with the Run button."""
-    return render_template("post.html", channel=CHANNEL)
+    return render_template("post/show.html", channel=CHANNEL)
 
 
 @blueprint.post("/")
@@ -27,4 +27,4 @@ def run() -> str:
         for step in STEPS:
             connections.publisher().publish(CHANNEL, step)
             time.sleep(pause_seconds)
-    return render_template("post_finished.html")
+    return render_template("post/finished.html")

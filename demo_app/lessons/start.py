@@ -32,7 +32,7 @@ def show() -> str:
     if not instance.get("lab"):
         wanting["devices"] = "needs routers: make up LAB=6"
     return render_template(
-        "index.html",
+        "start/show.html",
         run=last[PAGE][1] if PAGE in last else None,
         states={lesson.name: last.get(f"{lesson.name}.show") for lesson in LESSONS},
         wanting=wanting,

@@ -15,7 +15,7 @@ import threading
 import waitress
 
 from demo_app import health
-from demo_app.lessons.shared import MOST_AT_ONCE
+from demo_app.lessons.function import MOST_AT_ONCE
 from demo_app.server.children import begin
 
 # Those of slow functions are busy for as long as these take; the others answer meanwhile.

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from demo_app import channels
-from demo_app.lessons.shared import STEPS
+from demo_app.lessons.function import STEPS
 from webdis_progress import Progress, events_after
 
 LESSONS = ("post", "shared", "own", "job", "audit", "devices")

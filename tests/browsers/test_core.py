@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from demo_app.lessons.shared import STEPS
+from demo_app.lessons.function import STEPS
 from kit.checkout import KIT_DIR
 from kit.system import ensure_packages
 from tests.browsers.drivers import LostError, firefox, webkit

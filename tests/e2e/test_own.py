@@ -7,7 +7,7 @@ import sys
 
 from playwright.sync_api import expect
 
-from demo_app.lessons.shared import STEPS
+from demo_app.lessons.function import STEPS
 from kit.checkout import ROOT
 from webdis_progress import Progress
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
+from demo_app.lessons.function import STEPS
 from demo_app.lessons.post import CHANNEL
-from demo_app.lessons.shared import STEPS
 from tests.e2e.tabs import run_in_another_tab
 
 HOSTILE = "<img src=x onerror=alert(1)> \N{SNOWMAN}"

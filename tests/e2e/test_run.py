@@ -13,7 +13,7 @@ from werkzeug.serving import make_server
 
 from demo_app import create_app
 from demo_app.lessons import shared
-from demo_app.lessons.shared import STEPS
+from demo_app.lessons.function import STEPS
 from tests.e2e.looks import look_at
 from webdis_progress import Progress, events_after
 

@@ -13,7 +13,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from demo_app import create_app
-from demo_app.lessons.shared import STEPS
+from demo_app.lessons.function import STEPS
 from tests.e2e.looks import LAPTOP, look_at
 from tests.e2e.tabs import run_in_another_tab
 from webdis_progress import Progress

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from demo_app.lessons.shared import STEPS
+from demo_app.lessons.function import STEPS
 from tests.demo_server import Visitor, eventually
 
 pytestmark = pytest.mark.timeout(900)
