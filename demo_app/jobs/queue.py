@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rq.job import Job
 
 MOST_WAITING = 50
+PATIENCE_SECONDS = 5.0  # of a person who waits for the answer
 RESULT = "result"  # the field of a job's own data
 
 
@@ -108,7 +109,10 @@ def leave_result_of(job: Job, value: object) -> None:
 def cancel(token: str) -> None:
     """Stop a run: at once if it waits, at its next step if it is being worked on."""
     progress = Progress(
-        connections.publisher(), channels.channel_of(token), durability=connections.durability()
+        connections.publisher(),
+        channels.channel_of(token),
+        durability=connections.durability(),
+        patience_seconds=PATIENCE_SECONDS,
     )
     progress.request_cancel()
     waiting, job_id = current(), channels.digest(token)

@@ -87,7 +87,8 @@ def test_tqdm_shows_both(publisher_redis, channel):
         for _ in tqdm(range(10), desc="Importing", file=terminal, mininterval=0, progress=progress):
             pass
         with tqdm(total=5, desc="Cut off", file=terminal, progress=progress) as bar:
-            bar.update(2)
+            bar.update(-1)  # a terminal shows that
+            bar.update(3)
         for _ in tqdm(range(3), file=terminal):
             pass
     assert "Importing" in terminal.getvalue()

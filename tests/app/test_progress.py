@@ -24,8 +24,10 @@ from webdis_progress import (
     NotSentError,
     Progress,
     events_after,
+    last_events,
     position,
     replay,
+    set_observer,
 )
 
 
@@ -413,6 +415,9 @@ def test_wrong_totals_are_named(publisher_redis, channel, total, error):
         (lambda client: replay(client, "x", -5), ValueError, "after is -5"),
         (lambda client: replay(client, "x", "1"), TypeError, "after is '1'"),
         (lambda client: replay(client, "x", 1, None), TypeError, "epoch is None"),
+        (lambda client: position(client, 666), TypeError, "channel is 666"),
+        (lambda client: last_events(client, "x", "1"), TypeError, "count is '1'"),
+        (lambda _: set_observer(None), TypeError, "observer is None"),
         *(
             (lambda client, n=n: list(Progress(client, "x").track([1], per_second=n)), error, "per")
             for n, error in [(0, ValueError), (float("nan"), ValueError), ("5", TypeError)]

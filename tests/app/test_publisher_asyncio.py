@@ -10,12 +10,17 @@ import redis.asyncio
 from webdis_progress import AsyncProgress, events_after, replay
 
 
-@pytest.fixture
-def client(publisher_redis):
-    options = dict(publisher_redis.connection_pool.connection_kwargs)
+def awaited(connection):
+    """Return a client of asyncio that is one of the same server."""
+    options = dict(connection.connection_pool.connection_kwargs)
     kept = {"host", "port", "username", "password", "socket_timeout", "ssl_ca_certs"}
     chosen = {name: value for name, value in options.items() if name in kept}
     return redis.asyncio.Redis(**chosen, ssl="ssl_ca_certs" in chosen)
+
+
+@pytest.fixture
+def client(publisher_redis):
+    return awaited(publisher_redis)
 
 
 def test_tasks_of_asyncio_share_a_run(client, publisher_redis, channel):
@@ -59,6 +64,27 @@ def test_track_goes_through_what_is_awaited_and_what_is_not(client, publisher_re
     assert (run["kind"], run["current"], run["total"]) == ("done", 2, 2)
     texts = [event["text"] for event in events_after(publisher_redis, channel, 0)]
     assert texts[-2:] == ["b", "Done"]
+
+
+@pytest.mark.parametrize("required", [True, None])
+def test_connections_that_are_lost_under_track_lose_and_double_nothing(
+    lossy_redis, lossy_proxy, publisher_redis, channel, required
+):
+    async def work():
+        client = awaited(lossy_redis)
+        async with AsyncProgress(client, channel, required=required) as progress:
+            async for number in progress.track(range(30)):
+                if fate := {3: "cut", 13: "drop", 23: "leave"}.get(number):
+                    lossy_proxy.plan.append(fate)
+                await progress.message(str(number))
+
+    asyncio.run(work())
+    assert not lossy_proxy.plan
+    seen = events_after(publisher_redis, channel, 0)
+    assert [event["seq"] for event in seen] == list(range(1, len(seen) + 1))
+    texts = [event["text"] for event in seen if event["kind"] == "message"]
+    assert texts == [*map(str, range(30))]
+    assert (seen[-1]["kind"], seen[-1]["current"], seen[-1]["total"]) == ("done", 30, 30)
 
 
 def test_who_is_asked_to_stop_stops(client, publisher_redis, channel):

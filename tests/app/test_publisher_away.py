@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import secrets
 import socket
 import time
+from fractions import Fraction
 
 import pytest
 import redis
@@ -14,11 +16,13 @@ import redis.asyncio
 
 from tests.app.own_redis import OwnRedis
 from webdis_progress import (
+    AsyncProgress,
     NotSentError,
     Observer,
     Progress,
     events_after,
     last_events,
+    position,
     replay,
     set_observer,
 )
@@ -101,11 +105,22 @@ def swallower():
         yield listener.getsockname()[1]
 
 
-def test_patience_is_kept_by_a_client_without_time_outs(swallower, channel):
+@pytest.mark.parametrize("awaited", [False, True])
+@pytest.mark.parametrize(
+    ("method", "values"), [("message", ("x",)), ("request_cancel", ()), ("cancel_requested", ())]
+)
+def test_patience_is_kept_by_a_client_without_time_outs(
+    swallower, channel, awaited, method, values
+):
+    async def ask():
+        client = redis.asyncio.Redis(port=swallower)
+        await getattr(AsyncProgress(client, channel, patience_seconds=0.5), method)(*values)
+
     client = redis.Redis(port=swallower)
+    progress = Progress(client, channel, patience_seconds=0.5)
     start = time.monotonic()
-    with pytest.raises(NotSentError):
-        Progress(client, channel, patience_seconds=1).message("x")
+    with pytest.raises((NotSentError, redis.TimeoutError)):
+        asyncio.run(asyncio.wait_for(ask(), 30)) if awaited else getattr(progress, method)(*values)
     assert time.monotonic() - start < 8
     client.close()
 
@@ -121,6 +136,11 @@ def test_any_integer_type_is_taken(publisher_redis, channel):
     progress.current = Five()
     (event,) = events_after(publisher_redis, channel, 0)
     assert (event["current"], event["total"]) == (5, 5)
+
+
+def test_any_type_of_number_is_taken_for_seconds(publisher_redis, channel):
+    progress = Progress(publisher_redis, channel, patience_seconds=Fraction(9, 2))
+    assert list(progress.track([1], per_second=Fraction(1, 2))) == [1]
 
 
 @pytest.mark.parametrize("name", ["total", "current"])
@@ -155,9 +175,19 @@ def test_a_level_or_data_that_cannot_be_carried_is_named(
     assert texts(publisher_redis, channel) == []
 
 
-def test_a_client_of_asyncio_is_named(channel):
-    with pytest.raises(TypeError, match="asyncio"):
-        Progress(redis.asyncio.Redis(), channel)
+@pytest.mark.parametrize(
+    ("ask", "other"),
+    [
+        (Progress, "AsyncProgress"),
+        (replay, "replay_async"),
+        (position, "replay_async"),
+        (lambda client, channel: events_after(client, channel, 0), "replay_async"),
+        (lambda client, channel: last_events(client, channel, 1), "replay_async"),
+    ],
+)
+def test_a_client_of_asyncio_is_named(channel, ask, other):
+    with pytest.raises(TypeError, match=f"redis is a client of asyncio; {other} takes those"):
+        ask(redis.asyncio.Redis(), channel)
 
 
 def test_sixty_greedy_runs_take_nothing_from_twenty_quiet_ones(instance):

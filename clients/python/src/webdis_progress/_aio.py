@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
@@ -18,23 +17,21 @@ from webdis_progress._bar import Bar, Content, Sent, TaskBar
 from webdis_progress._errors import CancelledError
 from webdis_progress._outbox import Call
 from webdis_progress._run import PATIENCE_SECONDS, Durability, RunBar, checked_client
-from webdis_progress._scripts import REQUEST_CANCEL
 from webdis_progress._track import tracking
-from webdis_progress._wire import UnconfirmedError, own_connection
+from webdis_progress._wire import UnconfirmedError, ample_seconds, own_connection
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable
     from types import TracebackType
     from typing import SupportsIndex
 
     from redis.asyncio import Redis
 
-    from webdis_progress._event import Message
     from webdis_progress._outbox import Answer
 
-Item = TypeVar("Item")
+    Answered = TypeVar("Answered")
 
-_log = logging.getLogger("webdis_progress")
+Item = TypeVar("Item")
 
 
 def _end(bar: Bar[Sent], error: BaseException | None) -> Sent:
@@ -138,9 +135,10 @@ class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]"]):
             count_tasks=count_tasks,
             texts=(started_text, done_text),
         )
-        self._redis = checked_client(redis, awaited=True)
+        self._redis = checked_client(redis, awaited=True, other="Progress")
         self._lock = asyncio.Lock()
         self._connection: Any = None
+        self._hurried = False  # its time-outs are for one call only
 
     def task(
         self,
@@ -169,18 +167,18 @@ class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]"]):
                 yield
             except BaseException as error:
                 with self._unless_it_replaces(error):
-                    await self._drive(batch.take())
+                    await self._drive(self._outbox.deliver(batch.take()))
                 raise
-        await self._drive(batch.take())
+        await self._drive(self._outbox.deliver(batch.take()))
 
     async def flush(self) -> None:
         """Send what waits for Redis to be back, for as long as patience lasts."""
-        await self._drive([], wait=True)
+        await self._drive(self._outbox.deliver([], wait=True))
 
     async def request_cancel(self) -> bool:
-        """Ask whoever does the work to stop; false if the stream has ended already."""
-        answer = self._redis.eval(REQUEST_CANCEL, 1, f"{self.channel}:state")
-        return bool(await cast("Awaitable[Any]", answer))
+        """Ask whoever does the work to stop; see `Progress.request_cancel`."""
+        steps = self._outbox.ask(self._commands.request_cancel, patiently=True)
+        return bool(await self._drive(steps))
 
     async def cancel_requested(self) -> bool:
         """Ask Redis whether somebody wants the work to stop.
@@ -188,13 +186,8 @@ class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]"]):
         Where nothing is required and Redis is away: whether that was known before.
         """
         if not self._outbox.cancel:
-            asked = self._redis.hget(f"{self.channel}:state", "cancel")
-            try:
-                self._outbox.cancel = await cast("Awaitable[Any]", asked) is not None
-            except redis.RedisError as error:
-                if self._outbox.required:
-                    raise
-                _log.warning("%s: whether to stop is not known: %s", self.channel, error)
+            with self._unless_unknown():
+                self._outbox.cancel = await self._drive(self._ask_for_cancel()) is not None
         return self._outbox.cancel
 
     async def raise_if_cancelled(self) -> None:
@@ -241,11 +234,10 @@ class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]"]):
         self, bar: Bar[Coroutine[Any, Any, int]], content: Content
     ) -> Coroutine[Any, Any, int]:
         # Now, not when it is awaited: events are in the order of their calls.
-        return self._drive(self._to_send(self._prepare(bar, content)))
+        return self._drive(self._outbox.deliver(self._to_send(self._prepare(bar, content))))
 
-    async def _drive(self, messages: Sequence[Message], *, wait: bool = False) -> int:
+    async def _drive(self, steps: Generator[Call | float, Any, Answered]) -> Answered:
         async with self._lock:
-            steps = self._outbox.deliver(messages, wait=wait)
             try:
                 step = next(steps)
                 while True:
@@ -260,9 +252,10 @@ class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]"]):
                         await asyncio.sleep(step)
                         step = next(steps)
             except StopIteration as stop:
-                return cast("int", stop.value)
+                value: Answered = stop.value
+                return value
 
-    async def _call(self, step: Call) -> Answer:
+    async def _call(self, step: Call) -> object:
         try:
             if self._connection is None:
                 seconds = step.deadline - time.monotonic()
@@ -270,18 +263,28 @@ class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]"]):
                 connection = own_connection(self._redis.connection_pool, retry, seconds)
                 await connection.connect()
                 self._connection = connection
-            connection = self._connection
-            try:
-                await connection.send_packed_command([self._commands.publish(step.arguments)])
-                answer = await self._read(connection)
-            except NoScriptError:
-                command = self._commands.publish(step.arguments, whole=True)
-                await connection.send_packed_command([command])
-                answer = await self._read(connection)
+                # Who only asks may never come to an end, which would close it.
+                ample = seconds >= ample_seconds(self._patience_seconds)
+                self._hurried = bool(step.command) or not ample
+            answer = await self._exchange(self._connection, step)
         except BaseException:
             await self._drop()
             raise
+        if self._hurried:
+            await self._drop()
         return answer
+
+    async def _exchange(self, connection: Any, step: Call) -> object:  # noqa: ANN401  # as `own_connection`'s
+        if step.command:
+            await connection.send_packed_command([step.command])
+            return await connection.read_response()
+        try:
+            await connection.send_packed_command([self._commands.publish(step.arguments)])
+            return await self._read(connection)
+        except NoScriptError:
+            command = self._commands.publish(step.arguments, whole=True)
+            await connection.send_packed_command([command])
+            return await self._read(connection)
 
     async def _read(self, connection: Any) -> Answer:  # noqa: ANN401  # as `own_connection`'s
         """Return the script's answer; with replicas, once one of them has what it wrote."""

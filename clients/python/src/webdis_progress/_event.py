@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import json
+import numbers
 import operator
 import time
 from collections.abc import Mapping
@@ -86,7 +87,7 @@ def number(name: str, value: float, *, least: float) -> float:
         TypeError: It is no number.
         ValueError: It is too small, or not a number by its own name.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):  # numpy's, too
         raise TypeError(f"{name} is {value!r}; a number is needed")
     if not value >= least:  # nan is neither
         raise ValueError(f"{name} is {value}; it must be {least} or more")

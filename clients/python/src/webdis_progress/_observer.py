@@ -41,7 +41,12 @@ def set_observer(observer: Observer) -> None:
 
     Args:
         observer: What counts.
+
+    Raises:
+        TypeError: It is no `Observer`.
     """
+    if not isinstance(observer, Observer):
+        raise TypeError(f"observer is {observer!r}; an Observer is needed")
     global _observer  # noqa: PLW0603  # one a process, as what shows its numbers is
     _observer = observer
 

@@ -1,7 +1,7 @@
 """What is to be sent, how often it is tried, and what becomes of it: without any input or output.
 
-`Outbox.deliver` is a generator, so that blocking and asyncio clients share it. It yields a
-`Call`, and is sent Redis's answer or thrown its error; or seconds to sleep.
+`Outbox.deliver` and `Outbox.ask` are generators, so that blocking and asyncio clients share them.
+They yield a `Call`, and are sent Redis's answer or thrown its error; or seconds to sleep.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     Answer: TypeAlias = int | tuple[int, int, bytes | str]
     Sending: TypeAlias = Generator["Call | float", Answer, Answer]
     Steps: TypeAlias = Generator["Call | float", Answer, int]
+    Asking: TypeAlias = Generator["Call | float", object, object]
 
 RENEWAL_SECONDS = 60  # how often a writer renews the expiry
 # What waits while Redis is away.
@@ -55,15 +56,17 @@ _log = logging.getLogger("webdis_progress")
 
 
 class Call(NamedTuple):
-    """One run of the script.
+    """One run of the script, or another command.
 
     Attributes:
-        arguments: After the keys and the channel.
+        arguments: Of the script, after the keys and the channel.
         deadline: On the monotonic clock; after it nobody waits for the answer.
+        command: In place of the script, packed.
     """
 
     arguments: list[bytes]
     deadline: float
+    command: bytes = b""
 
 
 class Outbox:
@@ -143,6 +146,28 @@ class Outbox:
             observer().published(len(flight), time.monotonic() - called_at)
             seq = self._landed(flight, answer)
         return seq
+
+    def ask(self, command: bytes, *, patiently: bool) -> Asking:
+        """Send a command that does no harm when Redis gets it twice; return its answer.
+
+        Args:
+            command: Packed.
+            patiently: Try again for as long as patience lasts.
+
+        Raises:
+            RedisError: Redis is away, or refuses.
+        """
+        deadline = time.monotonic() + self._patience_seconds
+        attempt = 0
+        while True:
+            try:
+                return (yield Call([], deadline, command))
+            except RedisError as error:
+                delay_seconds = _delay(attempt := attempt + 1)
+                late = time.monotonic() + delay_seconds >= deadline
+                if late or not patiently or not _passes(error):
+                    raise
+            yield delay_seconds
 
     def _drop_what_is_too_much(self) -> None:
         while len(self._waiting) > 1 and (

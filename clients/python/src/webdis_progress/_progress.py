@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakSet
 
 import redis
@@ -16,12 +16,11 @@ from webdis_progress._bar import Bar, Content, TaskBar
 from webdis_progress._errors import CancelledError
 from webdis_progress._outbox import Call
 from webdis_progress._run import PATIENCE_SECONDS, Durability, RunBar, checked_client
-from webdis_progress._scripts import REQUEST_CANCEL
 from webdis_progress._track import tracking
 from webdis_progress._wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from types import TracebackType
     from typing import SupportsIndex
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from webdis_progress._event import Message
 
     Item = TypeVar("Item")
+    Answered = TypeVar("Answered")
     Text = str | Callable[[Item], str]
 
 _log = logging.getLogger("webdis_progress")
@@ -161,7 +161,7 @@ class Progress(_Blocking, RunBar[int]):
             count_tasks=count_tasks,
             texts=texts,
         )
-        self._redis = checked_client(redis, awaited=False)
+        checked_client(redis, awaited=False, other="AsyncProgress")
         self._wire = Wire(redis, self._commands, patience_seconds)
         self._lock = threading.RLock()
         _publishers.add(self)
@@ -219,11 +219,17 @@ class Progress(_Blocking, RunBar[int]):
     def flush(self) -> None:
         """Send what waits for Redis to be back, for as long as patience lasts."""
         with self._lock:
-            self._drive([], wait=True)
+            self._drive(self._outbox.deliver([], wait=True))
 
     def request_cancel(self) -> bool:
-        """Ask whoever does the work to stop; false if the stream has ended already."""
-        return bool(self._redis.eval(REQUEST_CANCEL, 1, f"{self.channel}:state"))
+        """Ask whoever does the work to stop; false if the stream has ended already.
+
+        Raises:
+            redis.RedisError: Redis was away for ``patience_seconds``, or refuses.
+        """
+        with self._lock:
+            steps = self._outbox.ask(self._commands.request_cancel, patiently=True)
+            return bool(self._drive(steps))
 
     def cancel_requested(self) -> bool:
         """Ask Redis whether somebody wants the work to stop.
@@ -232,13 +238,8 @@ class Progress(_Blocking, RunBar[int]):
         """
         with self._lock:
             if not self._outbox.cancel:
-                deadline = time.monotonic() + self._patience_seconds
-                try:
-                    self._outbox.cancel = self._wire.asks_for_cancel(deadline)
-                except redis.RedisError as error:
-                    if self._outbox.required:
-                        raise
-                    _log.warning("%s: whether to stop is not known: %s", self.channel, error)
+                with self._unless_unknown():
+                    self._outbox.cancel = self._drive(self._ask_for_cancel()) is not None
             return self._outbox.cancel
 
     def raise_if_cancelled(self) -> None:
@@ -284,22 +285,25 @@ class Progress(_Blocking, RunBar[int]):
     def _publish_of(self, bar: Bar[int], content: Content) -> int:
         with self._lock:
             messages = self._to_send(self._prepare(bar, content))
-            return self._drive(messages) if messages else 0
+            return self._drive(self._outbox.deliver(messages)) if messages else 0
 
     def _send(self, messages: Sequence[Message]) -> None:
         if messages:
             with self._lock:
-                self._drive(messages)
+                self._drive(self._outbox.deliver(messages))
 
-    def _drive(self, messages: Sequence[Message], *, wait: bool = False) -> int:
+    def _drive(self, steps: Generator[Call | float, Any, Answered]) -> Answered:
         """Do what the outbox wants done."""
-        steps = self._outbox.deliver(messages, wait=wait)
         try:
             step = next(steps)
             while True:
                 if isinstance(step, Call):
                     try:
-                        answer = self._wire.publish(step.arguments, step.deadline)
+                        answer: object
+                        if step.command:
+                            answer = self._wire.ask(step.command, step.deadline)
+                        else:
+                            answer = self._wire.publish(step.arguments, step.deadline)
                     except redis.RedisError as error:
                         step = steps.throw(error)
                     else:
@@ -310,7 +314,8 @@ class Progress(_Blocking, RunBar[int]):
         except StopIteration as stop:
             if self._outbox.ended:
                 self._wire.drop()
-            return cast("int", stop.value)
+            value: Answered = stop.value
+            return value
 
 
 class Task(_Blocking, TaskBar[int]):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
 
 from webdis_progress import _event
 from webdis_progress._limits import JOIN_MESSAGES, REPLAY_MESSAGES
+from webdis_progress._run import checked_client
 from webdis_progress._scripts import REPLAY
 
 if TYPE_CHECKING:
@@ -70,14 +71,16 @@ def replay(redis: Redis, channel: str, after: int | None = None, epoch: str = ""
         TypeError, ValueError: A value is not allowed; the message names it.
         redis.RedisError: Redis is away, or refuses.
     """
-    return _answer(redis.eval(REPLAY, 2, *_arguments(channel, after, epoch)))
+    client = checked_client(redis, awaited=False, other="replay_async")
+    return _answer(client.eval(REPLAY, 2, *_arguments(channel, after, epoch)))
 
 
 async def replay_async(
     redis: AsyncRedis, channel: str, after: int | None = None, epoch: str = ""
 ) -> Replay:
     """Return the same as `replay`, by a client of ``redis.asyncio``."""
-    reply = redis.eval(REPLAY, 2, *_arguments(channel, after, epoch))
+    client = checked_client(redis, awaited=True, other="replay")
+    reply = client.eval(REPLAY, 2, *_arguments(channel, after, epoch))
     return _answer(await cast("Awaitable[Any]", reply))
 
 
@@ -92,19 +95,30 @@ def events_after(redis: Redis, channel: str, after: int) -> list[Event]:
 
     Returns:
         At most `REPLAY_MESSAGES`; the reader asks again until there are none.
+
+    Raises:
+        TypeError, ValueError, redis.RedisError: As `replay` does.
     """
     return replay(redis, channel, after)["events"]
 
 
 def last_events(redis: Redis, channel: str, count: int) -> list[Event]:
-    """Return a channel's last events, at most ``count``, in order."""
+    """Return a channel's last events, at most ``count``, in order; raises as `replay` does."""
+    client = checked_client(redis, awaited=False, other="replay_async")
     keys = _arguments(channel, None, "")
-    return _answer(redis.eval(REPLAY, 2, *keys[:-1], str(count)))["events"]
+    count = _event.integer("count", count)
+    return _answer(client.eval(REPLAY, 2, *keys[:-1], str(count)))["events"] if count else []
 
 
 def position(redis: Redis, channel: str) -> Position:
-    """Return how far a channel is; an empty epoch and 0 before its first event."""
-    state = cast("bytes | str | None", redis.hget(f"{channel}:state", "state"))
+    """Return how far a channel is; an empty epoch and 0 before its first event.
+
+    Raises:
+        TypeError, ValueError, redis.RedisError: As `replay` does.
+    """
+    client = checked_client(redis, awaited=False, other="replay_async")
+    key = _event.key("channel", channel) + ":state"
+    state = cast("bytes | str | None", client.hget(key, "state"))
     if not state:
         return Position("", 0)
     entry, epoch = _decoded(state).split(" ")[:2]

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import SupportsIndex
 
+    from webdis_progress._outbox import Asking
+
 _log = logging.getLogger("webdis_progress")
 
 PATIENCE_SECONDS = 30.0
@@ -60,8 +62,13 @@ _batch: ContextVar[_Batch | None] = ContextVar("batch", default=None)
 Client = TypeVar("Client")
 
 
-def checked_client(client: Client, *, awaited: bool) -> Client:
+def checked_client(client: Client, *, awaited: bool, other: str) -> Client:
     """Return a client of redis-py, of asyncio or not.
+
+    Args:
+        client: Of which kind it has to be says ``awaited``.
+        awaited: Whether it has to be one of asyncio.
+        other: What takes clients of the other kind.
 
     Raises:
         TypeError: It is no client, of a cluster, or of the other kind.
@@ -71,7 +78,6 @@ def checked_client(client: Client, *, awaited: bool) -> Client:
     if not hasattr(client, "connection_pool"):
         raise TypeError(f"redis is of the type {name}; a Redis of redis-py is needed")
     if hasattr(client, "__aenter__") != awaited:
-        other = "Progress" if awaited else "AsyncProgress"
         kind = "no client" if awaited else "a client"
         raise TypeError(f"redis is {kind} of asyncio; {other} takes those")
     return client
@@ -135,6 +141,20 @@ class RunBar(Bar[Sent]):
             if error is None:
                 raise
             _log.warning("%s: %s", self.channel, unsent)
+
+    def _ask_for_cancel(self) -> Asking:
+        outbox = self._outbox
+        return outbox.ask(self._commands.ask_for_cancel, patiently=outbox.required)
+
+    @contextlib.contextmanager
+    def _unless_unknown(self) -> Iterator[None]:
+        """Let errors of asking pass only where what is published is required."""
+        try:
+            yield
+        except redis.RedisError as error:
+            if self._outbox.required:
+                raise
+            _log.warning("%s: whether to stop is not known: %s", self.channel, error)
 
     def _leave_unsent(self) -> None:
         """Say how much nobody will send any more."""

@@ -13,7 +13,7 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from webdis_progress._scripts import PUBLISH
+from webdis_progress._scripts import PUBLISH, REQUEST_CANCEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,6 +63,11 @@ def own_connection(connection_pool: Any, retry: Any, seconds: float) -> Any:  # 
     return connection
 
 
+def ample_seconds(patience_seconds: float) -> float:
+    """Return what a connection needs in order to be kept: less is for one call only."""
+    return 0.9 * min(patience_seconds, TIMEOUT_SECONDS)
+
+
 def packed(words: Sequence[bytes]) -> bytes:
     """Return words of a command as Redis reads them; takes a fifth of redis-py's time for it."""
     return b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
@@ -87,6 +92,8 @@ class Commands:
         self._wait = wait if replicated else b""
         self._constant = 2 + len(rest)
         self.ask_for_cancel = b"*3\r\n" + packed((b"HGET", state, b"cancel"))
+        script = REQUEST_CANCEL.encode()
+        self.request_cancel = b"*4\r\n" + packed((b"EVAL", script, b"1", state))
 
     def publish(self, arguments: Sequence[bytes], *, whole: bool = False) -> bytes:
         """Return what runs the script.
@@ -106,7 +113,7 @@ class Wire:
     def __init__(self, redis: Redis, commands: Commands, patience: float) -> None:
         self._redis = redis
         self._commands = commands
-        self._ample_seconds = 0.9 * min(patience, TIMEOUT_SECONDS)
+        self._ample_seconds = ample_seconds(patience)
         self._hurried = False  # its time-outs are for one call only
         self._connection: Any = None
 
@@ -129,9 +136,9 @@ class Wire:
             answer = self._call(whole, deadline, read)
         return cast("Answer", answer)
 
-    def asks_for_cancel(self, deadline: float) -> bool:
-        """Tell whether somebody wants the work to stop; raises as `publish`."""
-        return self._call(self._commands.ask_for_cancel, deadline, _read) is not None
+    def ask(self, command: bytes, deadline: float) -> object:
+        """Return the answer to a packed command; raises as `publish`."""
+        return self._call(command, deadline, _read)
 
     def _call(self, command: bytes, deadline: float, read: Callable[[Any], object]) -> object:
         connection = self._connection

@@ -6,8 +6,6 @@ import logging
 import re
 from typing import TYPE_CHECKING
 
-from webdis_progress._errors import ProgressError
-
 if TYPE_CHECKING:
     from webdis_progress._bar import Bar
 
@@ -36,9 +34,7 @@ class ProgressHandler(logging.Handler):
         try:
             text = ANSI.sub("", self._text(record))
             self._bar.message(text, level=_level(record.levelno))
-        except ProgressError:
-            self.handleError(record)
-        except Exception:  # noqa: BLE001  # a record's arguments do not fit: logging says so
+        except Exception:  # noqa: BLE001  # of whatever kind: logging says so, and goes on
             self.handleError(record)
 
     def _text(self, record: logging.LogRecord) -> str:

@@ -43,16 +43,20 @@ class tqdm(_tqdm):  # type: ignore[misc]  # noqa: N801  # untyped; the name that
         task = getattr(self, "_task", None)
         if task is not None and not task.ended:
             task.total = None if self.total is None else int(self.total)
-            task.update(int(self.n), self.postfix or "")
+            task.update(self._count, self.postfix or "")
         return super().display(*args, **kwargs)
 
     def close(self) -> None:
         """End the task: done if all was seen, else cut off."""
         task = getattr(self, "_task", None)
         if task is not None and not task.ended and not self.disable:
-            task.current = int(self.n)
+            task.current = self._count
             if self.total is None or self.n >= self.total:
                 task.done()
             else:
-                task.cancelled(f"Stopped at {int(self.n)} of {int(self.total)}")
+                task.cancelled(f"Stopped at {self._count} of {int(self.total)}")
         super().close()
+
+    @property
+    def _count(self) -> int:
+        return max(0, int(self.n))  # a terminal shows less than none, too
