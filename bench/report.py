@@ -347,7 +347,7 @@ def in_terminal(runs: dict[str, dict[str, Any]]) -> str:
             )
         if planned := one.total("reload", "planned"):
             lines.append(
-                f"{one.title}: {size['tabs']} tabs loaded anew are there after "
+                f"{one.title}: {size['tabs']} tabs loaded again are there after "
                 f"{one.spread('reload', 'whole_seconds')} s, "
                 f"{one.total('reload', 'lost')} of {planned:,} missing"
             )

@@ -80,48 +80,6 @@ def test_files_that_are_named_exist(name):
         assert any(place in TRACKED or place in FOLDERS for place in places), f"{name}: {text}"
 
 
-# Many readers' first language is another. What says the same in words that everybody knows:
-PLAIN_WORDS = {
-    "alone": "only",
-    "anew": "again",
-    "aside": "except",
-    "as ever": "as always",
-    "at hand": "there",
-    "catch up": "get what was missed",
-    "e.g.": "for example",
-    "for ever": "without end",
-    "hence": "so",
-    "i.e.": "that is",
-    "lest": "so that not",
-    "makes do": "is enough",
-    "mend": "repair",
-    "sees to it": "makes sure",
-    "shut in": "in a sandbox",
-    "thus": "so",
-    "whilst": "while",
-}
-MOST_WORDS = 30  # of a sentence; code counts as one
-
-
-@pytest.mark.parametrize("name", DOCUMENTS)
-def test_words_are_those_that_everybody_knows(name):
-    text = " ".join((ROOT / name).read_text("utf-8").split())
-    words = "|".join(re.escape(word) for word in PLAIN_WORDS)
-    for found in re.finditer(rf"(?<!\w)({words})(?!\w)", text, re.IGNORECASE):
-        around = text[max(0, found.start() - 40) : found.end() + 40]
-        pytest.fail(f"{name}: {around!r}: say `{PLAIN_WORDS[found[1].lower()]}`")
-
-
-@pytest.mark.parametrize("name", DOCUMENTS)
-def test_sentences_are_short(name):
-    shown = {"code_inline": "code", "softbreak": " ", "hardbreak": ". "}
-    for paragraph in (token for token in tokens(name) if token.type == "inline"):
-        text = "".join(shown.get(one.type, one.content) for one in paragraph.children or [])
-        for sentence in re.split(r"(?<=[.!?])[\")]*\s+|\s·\s", text):
-            words = len(sentence.split())
-            assert words <= MOST_WORDS, f"{name}: {words} words in one sentence: {sentence}"
-
-
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE))
 

@@ -100,7 +100,7 @@ def close_ssh() -> None:
     if not keys.strip():
         raise LanError(
             "Vagrant has not put a key of its own in place of its public one, so this VM stays "
-            "off the LAN; keep config.ssh.insert_key = true, then `vagrant destroy` and `up`."
+            "off the LAN. Keep config.ssh.insert_key = true, then `vagrant destroy` and `up`."
         )
     for file in (own, *Path("/home").glob("*/.ssh/authorized_keys*")):
         file.write_text(without_public_keys(file.read_text(encoding="utf-8")), encoding="utf-8")
@@ -182,10 +182,10 @@ def wait_for_address(mac: str, address: str, bridge: str, seconds: float) -> tup
         time.sleep(0.5)
     if address == "dhcp":
         raise LanError(
-            f"No DHCP server answered on {bridge} within {seconds:.0f} s. Look at: is that the "
-            f"interface to your LAN (bridge: in vagrant/settings.yml); is it Wi-Fi, where many "
-            f"access points pass on no second card; does the router hand out addresses and admit "
-            f"{mac}. `address: 192.168.x.y` in vagrant/settings.local.yml does without DHCP. "
+            f"No DHCP server answered on {bridge} within {seconds:.0f} s. Is that the interface to "
+            f"your LAN (bridge: in vagrant/settings.yml)? Is it Wi-Fi, where many access points "
+            f"pass on no second card? Does the router hand out addresses, and admit {mac}? "
+            f"`address: 192.168.x.y` in vagrant/settings.local.yml does without DHCP. "
             "See docs/troubleshooting.md#no-dhcp."
         )
     raise LanError(f"{address} was not taken on {bridge}: another machine answers for it.")

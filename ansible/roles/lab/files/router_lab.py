@@ -6,7 +6,7 @@ router-lab stop                           stop all routers, and return once they
 router-lab links-up | links-down          make or remove namespaces and links
 router-lab wait SECONDS                   until all neighbours and routes are there
 router-lab shell ROUTER                   what a login by SSH ends in: vtysh
-router-lab fault ROUTER KIND              break one thing of a router; KIND none mends it
+router-lab fault ROUTER KIND              break one thing of a router; KIND none repairs it
 router-lab faults                         print which router has which fault, as JSON
 """
 

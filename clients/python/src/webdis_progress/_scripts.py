@@ -24,7 +24,7 @@ from webdis_progress._limits import (
 # The state is one line: the last entry, the epoch, who wrote last, how many messages of that
 # writer were taken, and the kind that has ended the stream. As a rule a writer finds the line
 # that it has left: then what it sends is right to the byte, and nothing is put together here.
-# Else all is numbered anew. Of the other writers a field each has how many messages were taken
+# Else all is numbered again. Of the other writers a field each has how many messages were taken
 # and the number of the last one. Messages that come a second time, because the answer was lost,
 # are known by that: they are answered as they were and published no more. And if a writer was
 # told of more messages than are known here, Redis has lost them, and perhaps those of other
@@ -48,7 +48,7 @@ if found ~= expected then
     local primary = (flags == '01' or flags == '11')
         and string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
     changes = {{'state', ''}}
-    is_new = not seq -- or of a version that wrote its state in another way: begun anew
+    is_new = not seq -- or of a version that wrote its state in another way: begun again
     if is_new then
         seq, bytes, taken = 0, 0, 0
         epoch = writer .. '-' .. count
