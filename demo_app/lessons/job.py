@@ -19,7 +19,7 @@ TIMEOUT_SHOWN_SECONDS = 3
 ENDINGS = {
     "done": "succeeds",
     "failed": "fails in the middle",
-    "timeout": f"takes longer than the {TIMEOUT_SHOWN_SECONDS} seconds it may",
+    "timeout": f"takes longer than its {TIMEOUT_SHOWN_SECONDS} seconds",
 }
 
 

@@ -221,6 +221,7 @@ def test_filter_copy_and_download_take_what_is_shown(open_page, channel):
     page.get_by_label("Filter messages").focus()
     page.keyboard.press("Control+V")
     expect(page.get_by_label("Filter messages")).to_have_value(re.compile("Slow answer"))
+    expect(page.locator("#messages")).to_have_attribute("data-empty", re.compile("filter"))
     page.get_by_label("Filter messages").fill("core router")
     with page.expect_download() as download:
         page.get_by_role("button", name="Download").click()

@@ -33,6 +33,8 @@ export const words = {
   copy: "Copy",
   copied: "Copied",
   download: "Download",
+  none: "No message yet.",
+  unmatched: "No message fits the filter.",
   earlier: "Earlier messages are not shown.",
   missing: "Some messages are no longer kept.",
   more: "more",
@@ -415,6 +417,7 @@ export class RunProgress extends (globalThis.HTMLElement ?? /** @type {any} */ (
 
   #renderMessages() {
     const { messages, dropped } = this.run;
+    this.#log.dataset.empty = messages.length ? words.unmatched : words.none;
     const fresh = messages.slice(Math.max(0, this.#filtered - dropped));
     this.#filtered = dropped + messages.length;
     for (const message of fresh) if (this.#matches(message)) this.#shown.push(message);

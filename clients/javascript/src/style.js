@@ -64,6 +64,7 @@ ul { max-height: var(--run-progress-tasks-height, 20rem); margin-bottom: .6rem; 
 :host([tasks]) .tasks { display: block; }
 :host([tasks]) ul { height: var(--run-progress-tasks-height, 20rem); }
 ol { height: var(--run-progress-log-height, 16rem); }
+ol:empty::before { content: attr(data-empty); color: var(--_muted); }
 .counts { margin-bottom: .3rem; font-weight: 600; min-height: 1.5em; }
 ul li {
   display: grid; gap: 0 .8rem; align-items: center; padding: .25rem 0;
@@ -90,6 +91,8 @@ button { cursor: pointer; }
   ul li { grid-template-columns: 1fr auto 3.5rem; }
   ul .bar, ul .text { grid-column: 1 / -1; grid-row: 2; }
   ul .text { grid-row: 3; }
+  .tools input { flex-basis: 100%; }
+  .tools select { flex: 1; }
 }
 @media (prefers-reduced-motion: reduce) { * { animation: none !important; transition: none !important; } }
 @media (forced-colors: active) { .bar { border: 1px solid; --_fill: Highlight; forced-color-adjust: none; } }
