@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import selectors
 import shutil
@@ -144,6 +145,18 @@ def app(instance):
     yield app
     for connection in app.extensions["redis"].values():
         connection.close()
+
+
+@pytest.fixture
+def client(app):
+    """Return a browser without scripts, with a session of its own."""
+    return app.test_client()
+
+
+def form(client, page="/job/", **fields):
+    """Return what a page's form sends."""
+    token = re.search(r'name="csrf_token" value="([^"]+)"', client.get(page).text)[1]
+    return {**fields, "csrf_token": token}
 
 
 @pytest.fixture(scope="session")

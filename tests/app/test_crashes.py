@@ -15,6 +15,7 @@ import pytest
 from demo_app.jobs import tasks, worker
 from kit.checkout import ROOT
 from kit.system import as_root
+from tests.app.conftest import form
 from webdis_progress import events_after, last_events
 
 CRASHED = 9
@@ -30,6 +31,7 @@ with create_app({"QUEUE": name}).app_context():
     connections.publisher().ping()
     connections.jobs().ping()
     send = AbstractConnection.send_packed_command
+    connect = AbstractConnection.connect
 
     def send_or_crash(*args, **options):
         global left
@@ -38,6 +40,12 @@ with create_app({"QUEUE": name}).app_context():
         left -= 1
         return send(*args, **options)
 
+    def log_in(connection):  # which is no request
+        AbstractConnection.send_packed_command = send
+        connect(connection)
+        AbstractConnection.send_packed_command = send_or_crash
+
+    AbstractConnection.connect = log_in
     AbstractConnection.send_packed_command = send_or_crash
     queue.cancel(token)
 """
@@ -70,13 +78,12 @@ def channel_of(visitor, path):
     return re.search(r'\bchannel="([^"]+)"', visitor.get(path))[1]
 
 
-def test_a_cancel_that_is_cut_short_leaves_no_run_without_an_end(app, kinds_of, start_demo):
-    client = app.test_client()
-    token = re.search(r'name="csrf_token" value="([^"]+)"', client.get("/job/").text)[1]
+def test_a_cancel_that_is_cut_short_leaves_no_run_without_an_end(app, client, kinds_of, start_demo):
+    fields = form(client)
     app.config["JOB_STEPS"] = 1
     channels, code = [], CRASHED
     while code == CRASHED:
-        path = client.post("/job/", data={"csrf_token": token}).location
+        path = client.post("/job/", data=fields).location
         run_token = path.rpartition("/")[2]
         code = run(CANCEL_UNTIL, app.config["QUEUE"], run_token, len(channels))
         channels.append(f"progress:{run_token}")

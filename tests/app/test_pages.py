@@ -8,6 +8,7 @@ import pytest
 
 from demo_app import channels
 from demo_app.lessons.function import STEPS
+from tests.app.conftest import form
 from webdis_progress import Progress, events_after
 
 LESSONS = ("post", "shared", "own", "job", "audit", "devices")
@@ -15,18 +16,8 @@ POSTS = {f"/{lesson}/" for lesson in LESSONS} | {"/", "/job/<token>/cancel"}
 POSTS |= {f"/devices/<token>/{action}" for action in ("retry", "confirm")}
 
 
-@pytest.fixture
-def client(app):
-    return app.test_client()
-
-
 def attribute(page, name):
     return re.search(rf'\s{name}="([^"]*)"', page)[1]
-
-
-def form(client, page, **fields):
-    token = re.search(r'name="csrf_token" value="([^"]+)"', client.get(page).text)[1]
-    return {**fields, "csrf_token": token}
 
 
 def test_start_page_leads_to_each_lesson(client):

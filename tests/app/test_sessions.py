@@ -8,19 +8,10 @@ import re
 import pytest
 
 from demo_app import channels
+from tests.app.conftest import form
 from webdis_progress import Progress
 
 RUNS_LISTED = 20
-
-
-@pytest.fixture
-def client(app):
-    return app.test_client()
-
-
-def form(client, page="/job/"):
-    token = re.search(r'name="csrf_token" value="([^"]+)"', client.get(page).text)[1]
-    return {"csrf_token": token}
 
 
 def start(client, page="/job/"):
