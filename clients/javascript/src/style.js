@@ -92,7 +92,7 @@ button { cursor: pointer; }
   ul .bar, ul .text { grid-column: 1 / -1; grid-row: 2; }
   ul .text { grid-row: 3; }
   .tools input { flex-basis: 100%; }
-  .tools select { flex: 1; }
+  .tools select { flex: 1 1 4rem; min-width: 0; }
 }
 @media (prefers-reduced-motion: reduce) { * { animation: none !important; transition: none !important; } }
 @media (forced-colors: active) { .bar { border: 1px solid; --_fill: Highlight; forced-color-adjust: none; } }
