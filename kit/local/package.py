@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PREFIX = "webdis-package"
-NAMES_ITS_USER = (0, 1, 22)  # seen in Debian 13's; not in 0.1.9, Debian 12's
+NAMES_ITS_USER = (0, 1, 13)  # Webdis's issue 182; Debian 12 has 0.1.9
 
 
 def available() -> bool:

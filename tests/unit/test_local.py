@@ -97,7 +97,7 @@ def test_of_two_builds_the_second_says_that_it_waits(tmp_path, capsys):
     assert entered.is_set()
 
 
-@pytest.mark.parametrize(("version", "user"), [("0.1.9", "default"), ("0.1.22", "webdis")])
+@pytest.mark.parametrize(("version", "user"), [("0.1.9", "default"), ("0.1.13", "webdis")])
 def test_an_old_webdis_logs_in_without_a_name(version, user):
     assert package.user(version) == user
 
