@@ -87,31 +87,19 @@ def up(provider: MachineProvider | Local, wanted: Wanted) -> None:
 
 
 def _up_local(provider: Local, wanted: Wanted, phases: Phases) -> None:
-    if wanted.routers:
-        raise KitError(
-            "LAB= is not for PROVIDER=local, which has no root for network namespaces: "
-            "`make destroy`, then `make up LAB=6` with another provider.",
-            2,
-        )
-    if wanted.nodes > 1:
-        raise KitError(
-            f"NODES={wanted.nodes} is not for PROVIDER=local, which has one Redis: `make destroy`, "
-            f"then `make up PROVIDER=container NODES={wanted.nodes}`.",
-            2,
-        )
-    if wanted.metrics not in (None, "0"):
-        raise KitError(
-            f"METRICS={wanted.metrics} is not for PROVIDER=local, which has no units to watch: "
-            f"`make status` says how it is. Or `make destroy`, then `make up "
-            f"METRICS={wanted.metrics}` with another provider.",
-            2,
-        )
-    if wanted.tls_settings:
-        raise KitError(
-            "TLS=1 is not for PROVIDER=local, which has no edge: `make destroy`, then "
-            "`make up TLS=1` with another provider.",
-            2,
-        )
+    watched = wanted.metrics not in (None, "0")
+    for asked, setting, reason in (
+        (wanted.routers, f"LAB={wanted.routers}", "which has no root for network namespaces"),
+        (wanted.nodes > 1, f"NODES={wanted.nodes}", "which has one Redis"),
+        (watched, f"METRICS={wanted.metrics}", "which has no units (`make status` tells of it)"),
+        (wanted.tls_settings, "TLS=1", "which has no edge"),
+    ):
+        if asked:
+            raise KitError(
+                f"{setting} is not for PROVIDER=local, {reason}: `make destroy`, then "
+                f"`make up PROVIDER=container {setting}`, or another provider.",
+                2,
+            )
     changed = provider.up(wanted.sources, phases)
     if changed:
         with phases.phase("first message"):

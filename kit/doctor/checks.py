@@ -47,9 +47,12 @@ class Check:
 
     def __str__(self) -> str:
         """Return the sentence for an error message."""
-        return f"{self.name}: {self.found}." + (
-            f" To get it: {self.command}." if self.command else ""
-        )
+        how = f" To get it: {self.command}." if self.command else ""
+        return f"{self.name}: {self.found}.{how}"
+
+
+def _missing(name: str, found: str, command: str = "", blocks: str = "tool") -> Check:
+    return Check(name, ok=False, found=found, command=command, blocks=blocks)
 
 
 def system_name(os_release: str, kernel: str, system: str) -> str:
@@ -175,10 +178,8 @@ def how_to_get(name: str) -> str:
 def _tool(name: str, version: str | None) -> Check:
     """Return the check of a program by the output of its version command."""
     if version is None:
-        return Check(name, ok=False, found="not found", command=how_to_get(name), blocks="tool")
-    return Check(
-        name, ok=True, found=version.strip().splitlines()[-1] if version.strip() else "found"
-    )
+        return _missing(name, "not found", how_to_get(name))
+    return Check(name, ok=True, found=(version.strip() or "found").splitlines()[-1])
 
 
 def _vagrant() -> Check:
@@ -234,27 +235,17 @@ def virtualbox() -> list[Check]:
     """Return what a VirtualBox machine needs of this host."""
     if this_system() == "wsl":
         found = "a program of Windows: `vagrant up` in PowerShell, in a checkout on C:"
-        return [Check("VirtualBox", ok=False, found=found, blocks="tool")]
+        return [_missing("VirtualBox", found)]
     checks = [_vagrant(), _tool("VirtualBox", _vboxmanage("--version")), _hardware()]
     if kvm_in_use(_read("/proc/modules")):
         command = "stop the machines of KVM, then sudo modprobe -r kvm_intel kvm_amd kvm"
-        checks.append(
-            Check(
-                "hypervisor",
-                ok=False,
-                found="KVM has the processor",
-                command=command,
-                blocks="hardware",
-            )
-        )
+        checks.append(_missing("hypervisor", "KVM has the processor", command, "hardware"))
     problem = pairs.vagrant_and_virtualbox(checks[0].found, checks[1].found)
     if problem:
-        checks.append(
-            Check("versions", ok=False, found=problem, command=VAGRANT_SITE, blocks="tool")
-        )
+        checks.append(_missing("versions", problem, VAGRANT_SITE))
     problem, cure = pairs.kvm_and_virtualbox(checks[1].found, _read(pairs.HOLDS_AT_LOAD))
     if problem:
-        checks.append(Check("KVM", ok=False, found=problem, command=cure, blocks="hardware"))
+        checks.append(_missing("KVM", problem, cure, "hardware"))
     if checks[1].ok:
         names = re.findall(r"^Name:\s+(.+)$", _vboxmanage("list", "bridgedifs") or "", re.MULTILINE)
         found = ", ".join(names) or "VirtualBox finds no interface"
@@ -265,22 +256,14 @@ def virtualbox() -> list[Check]:
 def libvirt() -> list[Check]:
     """Return what a libvirt machine needs of this host."""
     if platform.system() != "Linux":
-        return [Check("libvirt", ok=False, found="only on Linux", blocks="tool")]
+        return [_missing("libvirt", "only on Linux")]
     plugins = (_vagrant_output("plugin", "list") or "").splitlines()
     plugin = next((line for line in plugins if line.startswith("vagrant-libvirt")), None)
     daemon = _output("virsh", "--connect", "qemu:///system", "version", "--daemon")
     checks = [_vagrant(), _tool("vagrant-libvirt", plugin), _tool("libvirt", daemon), _hardware()]
     if _vboxmanage("list", "runningvms"):
         command = "stop the machines of VirtualBox"
-        checks.append(
-            Check(
-                "hypervisor",
-                ok=False,
-                found="VirtualBox has the processor",
-                command=command,
-                blocks="hardware",
-            )
-        )
+        checks.append(_missing("hypervisor", "VirtualBox has the processor", command, "hardware"))
     devices, bridges = _linux_bridges()
     found = ", ".join(bridges) or f"none with the default route: {', '.join(devices) or 'no route'}"
     command = how_to_get("Linux bridge")
@@ -292,15 +275,7 @@ def container() -> list[Check]:
     """Return what a container needs of this host."""
     name = "systemd-nspawn"
     if platform.system() != "Linux" or not shutil.which("apt-get"):
-        return [
-            Check(
-                name,
-                ok=False,
-                found="this is no Debian or Ubuntu",
-                command=how_to_get(name),
-                blocks="tool",
-            )
-        ]
+        return [_missing(name, "this is no Debian or Ubuntu", how_to_get(name))]
     missing = [tool for tool in (name, "mmdebstrap", "nft") if not shutil.which(tool)]
     found = "found, with mmdebstrap and nftables"
     if missing:
@@ -324,8 +299,7 @@ def _namespaces() -> Check:
 def local() -> list[Check]:
     """Return what Redis and Webdis need of this host as programs of this user."""
     if platform.system() == "Windows":
-        found = "only in WSL2, Linux and macOS"
-        return [Check("system", ok=False, found=found, blocks="tool")]
+        return [_missing("system", "only in WSL2, Linux and macOS")]
     make = "found" if shutil.which("make") else "not found"
     checks = [Check("make", make == "found", make, how_to_get("make"), "tool")]
     own = compiler.found()
@@ -391,12 +365,8 @@ def _upstream() -> list[Check]:
     checks = []
     with ThreadPoolExecutor(len(HOSTS)) as pool:
         for host, error in zip(HOSTS, pool.map(_reach, HOSTS)):  # noqa: B905  # `strict` came with 3.10
-            found = (
-                f"reached ({host})"
-                if not error
-                else f"{host} not reached ({error}); what is in the cache is used"
-            )
-            checks.append(Check("upstream", not error, found))
+            without = f"{host} not reached ({error}); what is in the cache is used"
+            checks.append(Check("upstream", not error, without if error else f"reached ({host})"))
     return checks
 
 
@@ -408,12 +378,8 @@ def _name_server() -> Check:
     try:
         socket.getaddrinfo(host, 443)
     except OSError as error:
-        return Check(
-            "name-server",
-            ok=False,
-            found=f"{host} is not resolved ({error})",
-            command="see /etc/resolv.conf",
-        )
+        found = f"{host} is not resolved ({error})"
+        return _missing("name-server", found, "see /etc/resolv.conf", blocks="")
     return Check("name-server", ok=True, found="answers")
 
 
@@ -424,12 +390,8 @@ def _demo_port() -> Check:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            return Check(
-                "port",
-                ok=False,
-                found=f"{port}, the demo's: {error}",
-                command="make demo PORT=5001",
-            )
+            found = f"{port}, the demo's: {error}"
+            return _missing("port", found, "make demo PORT=5001", blocks="")
     return Check("port", ok=True, found=f"{port}, the demo's, is free")
 
 
@@ -437,27 +399,19 @@ def host() -> list[Check]:
     """Return what all providers need of this host."""
     python_ok = sys.version_info >= PYTHON
     memory, disk = _memory_gib(), _space_gib()
-    cached = sorted(
-        file.name
-        for file in CACHE_DIR.glob("*/*")
-        if file.is_file() and not file.name.startswith(".")
-    )
+    cached = sorted(file.name for file in CACHE_DIR.glob("*/[!.]*") if file.is_file())
+    nothing = f"{CACHE_DIR} is empty: all will be downloaded"
+    space = f"{disk:.1f} GiB free at {CACHE_DIR}, {DISK_GIB:.0f} wanted"
     return [
         Check("system", ok=True, found=f"{this_system()}, {platform.machine()}"),
         Check("Python", python_ok, platform.python_version(), how_to_get("Python"), "tool"),
         Check("memory", memory >= MEMORY_GIB, f"{memory:.1f} GiB free, {MEMORY_GIB:.0f} wanted"),
-        Check(
-            "disk", disk >= DISK_GIB, f"{disk:.1f} GiB free at {CACHE_DIR}, {DISK_GIB:.0f} wanted"
-        ),
+        Check("disk", disk >= DISK_GIB, space),
         _default_route(),
         _name_server(),
         *_upstream(),
         _demo_port(),
-        Check(
-            "cache",
-            ok=True,
-            found=", ".join(cached) or f"{CACHE_DIR} is empty: all will be downloaded",
-        ),
+        Check("cache", ok=True, found=", ".join(cached) or nothing),
     ]
 
 
