@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from werkzeug.serving import make_server
 
 from demo_app import create_app
-from demo_app.lessons import shared
+from demo_app.lessons import function
 from demo_app.lessons.function import STEPS
 from tests.e2e.looks import look_at
 from webdis_progress import Progress, events_after
@@ -53,7 +53,7 @@ def test_each_message_is_shown_before_the_function_goes_on(
         published = [e["text"] for e in events_after(publisher_redis, channel, int(after))]
         pauses.append((seconds, published, shown.get(timeout=SHOWN_SECONDS)))
 
-    monkeypatch.setattr(shared, "time", SimpleNamespace(sleep=work))
+    monkeypatch.setattr(function, "time", SimpleNamespace(sleep=work))
     # Playwright cannot ask a page that waits for the answer to its form: so the page tells.
     page.expose_function("tell", shown.put)
     page.evaluate(
