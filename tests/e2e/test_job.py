@@ -48,7 +48,9 @@ def percent(page):
 
 def expect_percent_above(page, least):
     page.wait_for_function(
-        "least => document.querySelector('run-progress').run?.percent > least", arg=least
+        "least => document.querySelector('run-progress').run?.percent > least",
+        arg=least,
+        timeout=END_MILLISECONDS,  # a worker may have to be started
     )
 
 
