@@ -397,3 +397,55 @@ def test_what_follows_from_cores_and_memory(tmp_path, role, name, machine, value
     file.write_text(yaml.safe_dump([play]))
     answer = playbook(str(file))
     assert re.search(rf'"{name}": "?{value}"?$', answer.stdout, re.MULTILINE)
+
+
+# Groups and variables of a host, and what the playbook "site" has run there, by the role "metrics".
+NODE, REDIS, NGINX = (f"prometheus-{name}-exporter" for name in ("node", "redis", "nginx"))
+EDGE_STATUS = {"webdis_edge_status_port": 8090}
+WANTED = {
+    "whole": (["redis_primary", "webdis"], EDGE_STATUS, [NODE, REDIS, NGINX, "webdis-metrics"]),
+    "edge_without_status": (["redis_primary", "webdis"], {}, [NODE, REDIS, "webdis-metrics"]),
+    "no_edge": (
+        ["redis_primary", "webdis"],
+        {"webdis_edge_state": "absent", **EDGE_STATUS},
+        [NODE, REDIS, "webdis-metrics"],
+    ),
+    "redis_only": (["redis_replicas"], EDGE_STATUS, [NODE, REDIS]),
+    "webdis_only": (["webdis"], EDGE_STATUS, [NODE, NGINX, "webdis-metrics"]),
+}
+
+
+@pytest.fixture(scope="module")
+def wanted(tmp_path_factory):
+    """Return what each of these hosts gets."""
+    folder = tmp_path_factory.mktemp("site")
+    _, site = yaml.safe_load((ANSIBLE / "playbooks/site.yml").read_text())
+    (metrics,) = (entry for entry in site["roles"] if entry["role"].endswith(".metrics"))
+    play = {
+        "hosts": "all",
+        "gather_facts": False,
+        "vars": {"metrics_redis_password": "x", **metrics["vars"]},
+        # For their defaults: by the tags, none of their tasks runs.
+        "roles": [f"webdis_kit.server.{name}" for name in ("webdis", "webdis_edge", "metrics")],
+        "post_tasks": [{"ansible.builtin.debug": {"var": "_metrics_wanted"}, "tags": "say"}],
+    }
+    (folder / "playbook.yml").write_text(yaml.safe_dump([play]))
+    names = {"redis_primary", "redis_replicas", "webdis", "metrics"}
+    groups = {name: {"hosts": {}} for name in names}
+    for host, (its_groups, variables, _) in WANTED.items():
+        for group in [*its_groups, "metrics"]:
+            groups[group]["hosts"][host] = {"ansible_connection": "local", **variables}
+    (folder / "inventory.yml").write_text(yaml.safe_dump({"all": {"children": groups}}))
+    answer = playbook(
+        "--tags=say",
+        "--skip-tags=always",
+        str(folder / "playbook.yml"),
+        inventory=str(folder / "inventory.yml"),
+    )
+    said = re.findall(r"^ok: \[(\w+)\] => (\{.*?^\})", answer.stdout, re.MULTILINE | re.DOTALL)
+    return {host: json.loads(text)["_metrics_wanted"] for host, text in said}
+
+
+@pytest.mark.parametrize("host", WANTED)
+def test_site_runs_an_exporter_of_what_is_on_the_server_and_of_nothing_else(wanted, host):
+    assert wanted.get(host) == WANTED[host][2]
