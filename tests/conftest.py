@@ -156,6 +156,6 @@ def start_demo(
         return started[-1]
 
     yield start
-    for demo in started:
-        if demo.process.poll() is None:
-            demo.stop()
+    with contextlib.ExitStack() as each:  # also where one does not end
+        for demo in started:
+            each.callback(demo.end)

@@ -180,6 +180,15 @@ class Demo:
     def visitor(self):
         return Visitor(self.url)
 
+    def end(self):
+        """Stop it where the test has not; whoever does not listen is killed."""
+        try:
+            if self.process.poll() is None:
+                self.stop()
+        finally:
+            self.process.kill()
+            self.process.wait()
+
     def stop(self):
         self.process.terminate()
         code = self.process.wait(timeout=60)
