@@ -13,6 +13,11 @@ import time
 from pathlib import Path
 
 UNITS = ("redis", "sentinel", "webdis", "nginx")
+# Where there are metrics. Nothing is said of one that runs.
+METRICS = (
+    *("webdis-metrics", "prometheus-node-exporter", "prometheus-redis-exporter"),
+    *("prometheus-nginx-exporter", "prometheus"),
+)
 # "Unit failed with result": see `journalctl --catalog`.
 FAILED = "d9b373ed55a64feb8242e02dbe79a49c"
 PROPERTIES = "LoadState,ActiveState,UnitFileState,NRestarts,ActiveEnterTimestampMonotonic,MainPID"
@@ -75,6 +80,7 @@ if __name__ == "__main__":
     disk = shutil.disk_usage("/var/lib")
     found = {
         "services": {name: state for name in UNITS if (state := unit(name))},
+        "metrics_stopped": [name for name in METRICS if unit(name).get("active") is False],
         "last_fault": last_fault(),
         "subscribers": subscribers(sys.argv[1]),
         "disk_free_ratio": disk.free / disk.total,

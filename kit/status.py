@@ -178,6 +178,8 @@ def _wrong_of_node(node: dict[str, Any], max_subscribers: int | None) -> Iterato
             yield f"{TITLES[name]} does not run on {node['name']}"
         elif _near(service.get("memory_bytes"), service.get("memory_limit_bytes")):
             yield f"{TITLES[name]} on {node['name']} is near its limit of memory"
+    for name in node.get("metrics_stopped", []):
+        yield f"{name} does not run on {node['name']}"
     if _near(node.get("subscribers"), max_subscribers):
         yield f"Webdis on {node['name']} has nearly as many subscribers as it takes"
     if node["disk_free_ratio"] < LEAST_FREE_DISK:

@@ -56,3 +56,31 @@ class Host:
 
     def remove(self):
         run("ip", "netns", "delete", self.name)
+
+
+def assert_only_neighbours_reach(instance, server, ports):
+    """Have a neighbour get through to each port, and a stranger to neither the first nor the last.
+
+    Args:
+        instance: The content of instance.json.
+        server: The instance as a testinfra host.
+        ports: TCP ports that something listens on.
+    """
+    address = instance["address"]
+    host = Host(instance["bridge"])
+    try:
+        host.ip("address", "add", f"{address.rpartition('.')[0]}.{NEIGHBOUR4}/24", "dev", "eth0")
+        for port in ports:
+            assert host.connect(address, port) == "open", port
+        host.ip("address", "flush", "dev", "eth0")
+        host.ip("address", "add", f"{STRANGER4}/32", "dev", "eth0")
+        host.ip("route", "add", f"{address}/32", "dev", "eth0")
+        # With a way back to them: silence is then the firewall's doing.
+        assert server.run(f"ip route replace {STRANGER4}/32 dev host0").rc == 0
+        try:
+            for port in (ports[0], ports[-1]):
+                assert host.connect(address, port, 2) == "TimeoutError", port
+        finally:
+            server.run(f"ip route delete {STRANGER4}/32 dev host0")
+    finally:
+        host.remove()

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from kit.checkout import KIT_DIR
-from tests.lan_host import NEIGHBOUR4, STRANGER4, Host
+from tests.lan_host import assert_only_neighbours_reach
 
 # A router that hears nothing gives its neighbour up after 4 seconds; FRRouting's default is 40.
 # Between the two a busy machine has its time.
@@ -76,24 +76,7 @@ def test_only_the_lab_s_key_logs_in_and_not_to_the_server(lab, server):
 def test_ports_are_open_to_the_lan_and_to_nobody_else(instance, lab, server):
     ports = [router["port"] for router in lab.routers.values()]
     assert set(ports) <= {entry["port"] for entry in instance["firewall"]["ports"]}
-    host = Host(instance["bridge"])
-    try:
-        prefix = instance["address"].rpartition(".")[0]
-        host.ip("address", "add", f"{prefix}.{NEIGHBOUR4}/24", "dev", "eth0")
-        for port in ports:
-            assert host.connect(instance["address"], port) == "open", port
-        host.ip("address", "flush", "dev", "eth0")
-        host.ip("address", "add", f"{STRANGER4}/32", "dev", "eth0")
-        host.ip("route", "add", f"{instance['address']}/32", "dev", "eth0")
-        # With a way back to them: silence is then the firewall's doing.
-        assert server.run(f"ip route replace {STRANGER4}/32 dev host0").rc == 0
-        try:
-            for port in (ports[0], ports[-1]):
-                assert host.connect(instance["address"], port, 2) == "TimeoutError", port
-        finally:
-            server.run(f"ip route delete {STRANGER4}/32 dev host0")
-    finally:
-        host.remove()
+    assert_only_neighbours_reach(instance, server, ports)
 
 
 def test_the_server_s_own_routes_are_left_alone(server):

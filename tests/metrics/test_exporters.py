@@ -10,7 +10,9 @@ import pytest
 
 from kit.websocket import Page
 from tests.demo_server import eventually
+from tests.lan_host import assert_only_neighbours_reach
 from tests.provisioning import changed, provision
+from tests.server.test_status import kit_status
 
 PORTS = {"prometheus-node-exporter": 9100, "prometheus-redis-exporter": 9121}
 # As of all services here.
@@ -128,13 +130,22 @@ def test_one_that_dies_takes_nothing_with_it(server, units):
     assert server.check_output("systemctl show -P MainPID redis webdis") == before
 
 
+def test_one_that_is_stopped_is_wrong(server):
+    server.check_output("systemctl stop webdis-metrics")
+    try:
+        answer = kit_status()
+    finally:
+        server.check_output("systemctl start webdis-metrics")
+    assert answer.returncode == 1
+    assert "webdis-metrics does not run on server" in " ".join(answer.stderr.split())
+
+
 def test_their_ports_are_closed_to_all_but_the_listed_subnets(server, instance):
-    ruled = {rule["port"] for rule in instance["firewall"]["ports"]}
-    listening = {9100, 9121, 9090} | ({9113} if instance["tls"] else set())
-    assert listening <= ruled
-    for port in listening:
+    ports = [9090, *PORTS.values(), *([9113] if instance["tls"] else [])]
+    for port in ports:  # they have been killed before
         command = f"ss -Hltn 'sport = :{port}'"
         eventually(lambda command=command: server.check_output(command), f"nobody on {port}")
+    assert_only_neighbours_reach(instance, server, ports)
 
 
 def test_all_exporters_together_take_little_memory(server, units):
