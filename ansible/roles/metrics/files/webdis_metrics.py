@@ -5,14 +5,13 @@ Usage: webdis-metrics PORT MAX_SUBSCRIBERS FOLDER [EDGE_PORT]. Runs until it is 
 Webdis runs, the file has what can be told: that its sockets are 0.
 """
 
+# It runs for ever, and pathlib would take 2 MiB.
+# ruff: noqa: PTH105, PTH110, PTH123, PTH208
 from __future__ import annotations
 
-import collections
-import itertools
 import os
 import sys
 import time
-from pathlib import Path
 
 SECONDS = 5.0
 EDGE_TURNS = 60  # the edge is asked less often
@@ -23,39 +22,50 @@ STATES = (
 )
 
 
+def read(file: str) -> str:
+    """Return the text of a file."""
+    with open(file) as opened:
+        return opened.read()
+
+
 def sockets(port: int) -> dict[str, int]:
     """Return how many sockets a port of this machine has, by state."""
-    counts: collections.Counter[str] = collections.Counter()
-    # The sandbox hides /proc/net. A machine without IPv6 has no second table.
-    for path in Path("/proc/self/net").glob("tcp*"):
-        for line in path.read_text().splitlines()[1:]:
+    counts = dict.fromkeys(STATES, 0)
+    for table in ("tcp", "tcp6"):
+        file = f"/proc/self/net/{table}"  # the sandbox hides /proc/net
+        if not os.path.exists(file):  # a machine without IPv6
+            continue
+        for line in read(file).splitlines()[1:]:
             _slot, local, _remote, state, *_rest = line.split()
             if int(local.rpartition(":")[2], 16) == port:
                 counts[STATES[int(state, 16) - 1]] += 1
-    return {state: counts[state] for state in STATES}
+    return counts
 
 
-def webdis() -> Path | None:
+def webdis() -> str | None:
     """Return the folder of Webdis's process below /proc."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-        except OSError:  # it has ended meanwhile
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
             continue
-        if words[0].endswith(b"/webdis"):
+        folder = f"/proc/{name}"
+        try:
+            program = read(f"{folder}/cmdline").split("\0")[0]
+        except (OSError, UnicodeDecodeError):  # it has ended meanwhile, or is none of ours
+            continue
+        if program.endswith("/webdis"):
             return folder
     return None
 
 
-def process(folder: Path) -> dict[str, int]:
+def process(folder: str) -> dict[str, int]:
     """Return memory and descriptors of a process, with their limits where there are any."""
-    status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
-    limits = (folder / "limits").read_text().splitlines()
+    status = dict(line.split(":", 1) for line in read(f"{folder}/status").splitlines())
+    limits = read(f"{folder}/limits").splitlines()
     found = {
         "webdis_resident_memory_bytes": int(status["VmRSS"].split()[0]) * 1024,
         # What its limit counts.
         "webdis_data_memory_bytes": int(status["VmData"].split()[0]) * 1024,
-        "webdis_open_fds": len(list((folder / "fd").iterdir())),
+        "webdis_open_fds": len(os.listdir(f"{folder}/fd")),
     }
     names = {"Max data size": "webdis_data_memory_max_bytes", "Max open files": "webdis_max_fds"}
     for title, name in names.items():
@@ -72,7 +82,7 @@ def text(port: int, max_subscribers: int) -> str:
     try:
         folder = webdis()
         numbers = process(folder) if folder else {}
-    except FileNotFoundError:  # it has ended meanwhile
+    except (FileNotFoundError, ProcessLookupError, KeyError):  # it has ended meanwhile
         numbers = {}
     lines += [f"{name} {value}" for name, value in numbers.items()]
     return "".join(f"{line}\n" for line in lines)
@@ -109,7 +119,7 @@ def text_of_edge(port: int) -> str:
         return "edge_certificate_not_after_seconds 0\n" if ended else ""
 
 
-def write_of_edge(file: Path, port: int) -> None:
+def write_of_edge(file: str, port: int) -> None:
     """Write the numbers of the edge, in a process whose memory is given back."""
     if child := os.fork():
         os.waitpid(child, 0)
@@ -122,20 +132,23 @@ def write_of_edge(file: Path, port: int) -> None:
 
 def main() -> None:
     """Write the files again and again, each in one step."""
-    port, max_subscribers, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+    port, max_subscribers, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     edge_port = int(sys.argv[4]) if sys.argv[4:] else 0
-    for turn in itertools.count():
-        write(folder / "webdis.prom", text(port, max_subscribers))
+    turn = 0
+    while True:
+        write(f"{folder}/webdis.prom", text(port, max_subscribers))
         if edge_port and turn % EDGE_TURNS == 0:
-            write_of_edge(folder / "edge.prom", edge_port)
+            write_of_edge(f"{folder}/edge.prom", edge_port)
+        turn += 1
         time.sleep(SECONDS)
 
 
-def write(file: Path, content: str) -> None:
+def write(file: str, content: str) -> None:
     """Write a file that is read at any time."""
-    partial = file.with_suffix(".partial")  # another ending is not read
-    partial.write_text(content)
-    partial.replace(file)
+    partial = f"{file}.partial"  # another ending is not read
+    with open(partial, "w") as opened:
+        opened.write(content)
+    os.replace(partial, file)
 
 
 if __name__ == "__main__":
