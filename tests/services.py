@@ -66,9 +66,10 @@ class Supervised:
         self._client = publisher(instance)
 
     def _run_id(self) -> str:
-        """Return which process answers; empty while none does."""
+        """Return which process answers; empty while none does, or it still reads its data."""
         with contextlib.suppress(redis.RedisError):
-            return self._client.info("server")["run_id"]
+            found = self._client.info()
+            return "" if found["loading"] else found["run_id"]
         return ""
 
     def stop(self) -> None:
