@@ -112,7 +112,7 @@ def test_a_build_that_cannot_read_the_data_is_refused(server):
     finally:
         server.run_test(f"rm -f {later}")
     assert answer.rc == 1
-    assert "and older, and /var/lib/redis has format 99" in answer.stderr
+    assert "cannot read data of the format REDIS0099, which /var/lib/redis has" in answer.stderr
 
 
 def test_a_build_that_the_user_redis_cannot_execute_is_refused(server):

@@ -120,11 +120,6 @@ MISTAKES = {
         {"facts": FEDORA},
         "build_host_system runs Fedora 41, which is not supported; supported are",
     ),
-    "redis_program": (
-        "redis",
-        {"redis_program": "valkey"},
-        "redis_program is valkey, and redis_candidates has Redis's releases; allowed are those of",
-    ),
     "redis_port": ("redis", {"redis_port": 70000}, "redis_port is 70000; allowed are 1 to 65535"),
     "redis_maxmemory": (
         "redis",
