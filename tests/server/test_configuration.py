@@ -6,7 +6,9 @@ import re
 import secrets
 
 import pytest
+import yaml
 
+from kit.checkout import ROOT
 from kit.websocket import Page
 from tests.services import restart
 
@@ -83,7 +85,6 @@ def test_configuration_that_redis_refuses(server, line):
 
 def test_webdis_does_not_start_on_a_broken_file(server):
     keep = "cp -p /etc/webdis/webdis.json /root/webdis.json"
-    back = "mv /root/webdis.json /etc/webdis/webdis.json && systemctl restart webdis"
     listening = "ss -Hltn sport = :7379 | grep -q ."
     assert server.run(f"{keep} && echo '{{' >/etc/webdis/webdis.json").rc == 0
     try:
@@ -91,8 +92,20 @@ def test_webdis_does_not_start_on_a_broken_file(server):
         assert server.run(listening).rc != 0
         assert "cannot be read" in server.run("journalctl -u webdis -n 20 --no-pager").stdout
     finally:
-        assert server.run(back).rc == 0
+        assert server.run("mv /root/webdis.json /etc/webdis/webdis.json").rc == 0
+        restart(server, "webdis")
     assert server.run(f"timeout 20 sh -c 'until {listening}; do sleep 0.1; done'").rc == 0
+
+
+def test_a_restart_is_tried_again_for_what_systemd_says_when_it_cannot_spawn(server):
+    variables = yaml.safe_load((ROOT / "ansible/roles/systemd_service/vars/main.yml").read_text())
+    for option, spawned in (
+        ("--property=EnvironmentFile=/nonexistent true", False),
+        ("--service-type=notify false", True),
+    ):
+        run = f"systemd-run --unit=test-spawn {option}; systemctl reset-failed test-spawn"
+        said = server.run(run).stderr
+        assert (variables["_systemd_service_again"] not in said) == spawned, said
 
 
 @pytest.mark.timeout(600)
