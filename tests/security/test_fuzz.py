@@ -8,24 +8,20 @@ import os
 import secrets
 import socket
 import struct
-import threading
 import time
 from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from websockets.exceptions import WebSocketException
 
-from kit.verify import publisher
-from kit.websocket import Page, trust
-from webdis_progress import Progress, events_after
+from kit.websocket import trust
+from tests.traffic import Reader, Writer
 
 # Each example is one connection with ten frames, or ten requests.
 EXAMPLES = int(os.environ.get("FUZZ_CONNECTIONS") or 200)
 ITEMS = 10
 BACK_SECONDS = 20  # far more than it takes, which is printed: this machine may be busy
-MESSAGE_SECONDS = 0.05
 
 WORDS = st.sampled_from(
     ["SUBSCRIBE", "subscribe", "PSUBSCRIBE", "UNSUBSCRIBE", "SUB", "GET", "SET", "CONFIG", "QUIT"]
@@ -137,61 +133,6 @@ UPGRADE = (
 )
 
 
-class Reader(threading.Thread):
-    """Somebody else's page: subscribes, replays, shows each message once, reconnects."""
-
-    def __init__(self, instance, channel):
-        super().__init__(daemon=True)
-        self.instance, self.channel = instance, channel
-        self.shown, self.connections = [], 0
-        self.last = None
-
-    def _show(self, sequence):
-        if sequence > (self.shown[-1] if self.shown else 0):
-            self.shown.append(sequence)
-
-    def _replay(self):
-        with publisher(self.instance) as connection:
-            after = self.shown[-1] if self.shown else 0
-            for event in events_after(connection, self.channel, after):
-                self._show(event["seq"])
-
-    def run(self):
-
-        while not self.done():
-            with (
-                contextlib.suppress(OSError, WebSocketException, ValueError),
-                Page(self.instance) as page,
-            ):
-                page.subscribe(self.channel)
-                self.connections += 1
-                self._replay()
-                while not self.done():
-                    event = json.loads(page.message(self.channel))
-                    if event["seq"] > (self.shown[-1] if self.shown else 0) + 1:
-                        self._replay()
-                    self._show(event["seq"])
-
-    def done(self):
-        return self.last is not None and bool(self.shown) and self.shown[-1] >= self.last
-
-
-class Writer(threading.Thread):
-    """The job behind that page: a numbered message every 50 ms."""
-
-    def __init__(self, instance, channel):
-        super().__init__(daemon=True)
-        self.instance, self.channel = instance, channel
-        self.stop, self.count = threading.Event(), 0
-
-    def run(self):
-        with publisher(self.instance) as connection:
-            progress = Progress(connection, self.channel)
-            while not self.stop.wait(MESSAGE_SECONDS):
-                self.count += 1
-                progress.message(str(self.count))
-
-
 @pytest.fixture
 def target(instance):
     """Return a function that opens a connection to what browsers reach."""
@@ -262,12 +203,7 @@ def test_webdis_is_back_at_once_and_pages_miss_nothing(instance, server, target,
                 connection.sendall(expanded(item))
                 sent[kind] += 1
             connection.recv(4096)
-    writer.stop.set()
-    writer.join()
-    reader.last = writer.count
-    with publisher(instance) as connection:
-        Progress(connection, channel).message("the end")
-    reader.join(60)
+    writer.end(reader)
     seconds = time.monotonic() - start
     restarts = int(server.run("systemctl show -P NRestarts webdis").stdout) - restarts
     lines = int(server.run(f"journalctl -u webdis --since @{since} -o cat | wc -l").stdout)

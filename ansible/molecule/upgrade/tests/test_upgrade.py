@@ -5,100 +5,28 @@ The scenario has converged to the older release.
 
 from __future__ import annotations
 
-import itertools
-import json
 import os
 import secrets
-import threading
-import time
 
 import pytest
-import redis
-from websockets.exceptions import WebSocketException
-from websockets.sync.client import connect
 
-from kit.verify import publisher
 from tests.provisioning import changed, provision
-from webdis_progress import Progress, events_after
+from tests.traffic import Reader, Writer
 
 TOO_OLD, OLDER, NEWER = "7.0.15", "8.0.2", "8.0.6"
 # The scenario's inventory has the archives of both, and asks for the older one.
 INVENTORY = f"--inventory={os.environ['MOLECULE_EPHEMERAL_DIRECTORY']}/inventory"
-SECONDS = 60
-
-
-class Subscriber(threading.Thread):
-    """A page: subscribes, asks for what it missed, and does both again when the socket goes."""
-
-    def __init__(self, instance, channel):
-        super().__init__(daemon=True)
-        self.instance, self.channel = instance, channel
-        self.received, self.connections = [], 0
-        self.subscribed, self.stopped = threading.Event(), threading.Event()
-
-    def run(self):
-        while not self.stopped.is_set():
-            try:
-                self._follow()
-            except (WebSocketException, OSError, ValueError, KeyError, redis.RedisError):
-                self.stopped.wait(0.2)
-
-    def _follow(self):
-        url = self.instance["webdis"]["url"]
-        with connect(url, origin="http://test.invalid", close_timeout=1) as socket:
-            socket.send(json.dumps(["SUBSCRIBE", self.channel]))
-            answer = json.loads(socket.recv(SECONDS))
-            assert answer["SUBSCRIBE"][:2] == ["subscribe", self.channel]
-            self.connections += 1
-            with publisher(self.instance) as connection:
-                while missed := events_after(connection, self.channel, self._last()):
-                    self._take(missed)
-            self.subscribed.set()
-            while not self.stopped.is_set():
-                try:
-                    frame = socket.recv(1)
-                except TimeoutError:
-                    continue
-                kind, _, payload = json.loads(frame)["SUBSCRIBE"]
-                assert kind == "message"
-                self._take([json.loads(payload)])
-
-    def _last(self):
-        return self.received[-1]["seq"] if self.received else 0
-
-    def _take(self, events):
-        self.received += [event for event in events if event["seq"] > self._last()]
-
-
-class Publisher(threading.Thread):
-    """Counts up in the channel; the demo's module sees to it that Redis takes each number."""
-
-    def __init__(self, instance, channel):
-        super().__init__(daemon=True)
-        self.instance, self.channel = instance, channel
-        self.stopped, self.published = threading.Event(), 0
-
-    def run(self):
-        with publisher(self.instance) as connection:
-            progress = Progress(connection, self.channel, patience_seconds=SECONDS)
-            for number in itertools.count(1):
-                if self.stopped.wait(0.05):
-                    return
-                progress.message(str(number))
-                self.published = number
 
 
 @pytest.fixture
 def traffic(instance):
     channel = f"progress:{secrets.token_hex(16)}"
-    subscriber, sender = Subscriber(instance, channel), Publisher(instance, channel)
-    subscriber.start()
-    assert subscriber.subscribed.wait(SECONDS)
-    sender.start()
-    yield sender, subscriber
-    for thread in (sender, subscriber):
-        thread.stopped.set()
-        thread.join(SECONDS)
+    reader, writer = Reader(instance, channel), Writer(instance, channel)
+    reader.start()
+    assert reader.subscribed.wait(60)
+    writer.start()
+    yield writer, reader
+    writer.stop.set()
 
 
 def running_version(server):
@@ -120,7 +48,7 @@ def built_at(server, version):
 
 @pytest.mark.timeout(1800)  # a build, and others may be building too
 def test_newer_and_back_loses_no_message(server, traffic):
-    sender, subscriber = traffic
+    writer, reader = traffic
     assert running_version(server) == OLDER
     older_built, started = built_at(server, OLDER), starts(server)
 
@@ -152,13 +80,8 @@ def test_newer_and_back_loses_no_message(server, traffic):
     assert answer.rc == 1
     assert "cannot read data of the format REDIS0012" in answer.stderr
 
-    sender.stopped.set()
-    sender.join(SECONDS)
-    deadline = time.monotonic() + SECONDS
-    while not (subscriber.received and subscriber.received[-1]["text"] == str(sender.published)):
-        assert time.monotonic() < deadline, subscriber.received[-3:]
-        time.sleep(0.1)
-    texts = [int(event["text"]) for event in subscriber.received]
-    assert texts == list(range(1, sender.published + 1)), "lost, doubled or out of order"
-    assert subscriber.connections >= 3, "each restart of Redis must be seen as a lost connection"
-    print(f"{len(texts)} messages over {subscriber.connections} connections")
+    writer.end(reader)
+    numbers = list(range(1, writer.count + 1))
+    assert reader.shown[: writer.count] == numbers, "lost, doubled or out of order"
+    assert reader.connections >= 3, "each restart of Redis must be seen as a lost connection"
+    print(f"{writer.count} messages over {reader.connections} connections")
