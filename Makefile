@@ -69,20 +69,12 @@ running: .venv/ops.stamp
 
 demo: .venv/ops.stamp $(DEVICES) ## run the Flask demo (HOST= PORT=)
 	@$(MAKE) --no-print-directory --jobs=2 running .venv/demo.stamp # neither waits for the other
-	@DEMO_KIT_DIR="$${DEMO_KIT_DIR:-$$($(KIT) dir)}" DEMO_HOST="$(HOST)" DEMO_PORT="$(PORT)" .venv/bin/python -m demo_app
+	@DEMO_KIT_DIR="$${DEMO_KIT_DIR:-$$(.venv/bin/python -c 'import kit.checkout as c; print(c.KIT_DIR)')}" DEMO_HOST="$(HOST)" DEMO_PORT="$(PORT)" .venv/bin/python -m demo_app
 
 TESTED := .venv/ops.stamp .venv/demo.stamp .venv/devices.stamp .venv/test.stamp node_modules/.package-lock.json
-test: .venv/ops.stamp ## does this checkout work on this machine? leaves the instance as make up does
-	@$(MAKE) --no-print-directory --jobs=2 image packages
+test: $(TESTED) ## does this checkout work on this machine? leaves the instance as make up does
 	@tests/install.sh
 	@.venv/bin/python -m tests.run quick
-
-# Both take long where nothing is cached, and keep one processor busy each.
-.PHONY: image packages
-image: .venv/ops.stamp
-	@$(KIT) prepare
-packages: .venv/ops.stamp
-	@MAKEFLAGS=s $(MAKE) --no-print-directory $(TESTED) # one pip after the other
 
 test-all: $(TESTED) ## all tests but test-vm and the scenarios of test-roles other than upgrade
 	@tests/install.sh

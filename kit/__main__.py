@@ -64,13 +64,6 @@ def create() -> None:
     instance.create(container.Container())
 
 
-def prepare() -> None:
-    """Make the root file system, where a container is what there will be."""
-    provider = providers.choose()
-    if isinstance(provider, container.Container):
-        provider.prepare()
-
-
 def ensure() -> None:
     """Bring the instance up unless it runs and has been provisioned."""
     if not providers.running() or not PROVISIONED_FILE.exists():
@@ -145,7 +138,6 @@ def ssh() -> None:
 COMMANDS = {
     "up": up,
     "create": create,
-    "prepare": prepare,
     "ensure": ensure,
     "provision": provision,
     "guest-inventory": guest_inventory,
@@ -155,7 +147,6 @@ COMMANDS = {
     "status": status.status,
     "journal": lambda: print(instance.journal()),
     "ip": ip,
-    "dir": lambda: print(KIT_DIR),
     "ssh": ssh,
     "node-stop": nodes.stop,
     "node-start": nodes.start,

@@ -312,15 +312,6 @@ class Container:
         """Tell whether any of its nodes runs."""
         return any(map(running, node_names(NAME)))
 
-    def prepare(self) -> None:
-        """Make what is in the cache once for all containers.
-
-        Raises:
-            KitError: The host lacks something that the kit cannot install, or it failed.
-        """
-        ensure_packages(PACKAGES)
-        root_file_system(chosen_suite(), IMAGE_PACKAGES)
-
     def number_of_nodes(self) -> int:
         """Return how many nodes this instance has; 1 where there is none yet."""
         return len(node_names(NAME)) or 1

@@ -66,7 +66,6 @@ def test_unknown_choice_names_the_valid_ones(run_kit, variable, valid):
 @pytest.mark.parametrize(
     ("command", "code", "said"),
     [
-        (["kit", "dir"], 0, ""),
         (["kit", "status"], 1, "no instance"),
         (["kit", "destroy"], 1, "`make destroy` goes on from here"),
         (["kit.doctor"], 0, ""),
