@@ -106,8 +106,7 @@ test-versions: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## the publishe
 	@export PROVIDER=local PATH="$$(tests/versions/newest_python.sh):$$PATH"; $(call with_instance,versions) \
 	    && EVERY_VERSION=1 .venv/bin/python -m pytest -rA tests/versions
 
-test-security: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## each wall by itself, secrets, and 10,000 generated frames and requests
-	@$(KIT) ensure
+test-security: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp running ## each wall by itself, secrets, and 10,000 generated frames and requests
 	@FUZZ_CONNECTIONS=2400 .venv/bin/python -m pytest -s tests/security
 
 test-collection: .venv/ops.stamp .venv/test.stamp ## what Ansible Galaxy asks: ansible-test sanity, galaxy-importer, changelog
@@ -134,19 +133,16 @@ SOCKETIO := bench/peers/socketio
 $(SOCKETIO)/node_modules/.package-lock.json: $(SOCKETIO)/package-lock.json .npmrc .venv/test.stamp
 	@$(NODEJS) npm ci --prefix $(SOCKETIO) --userconfig .npmrc --loglevel=error && touch $@
 
-bench: .venv/ops.stamp .venv/demo.stamp .venv/bench.stamp $(SOCKETIO)/node_modules/.package-lock.json ## measure side by side with peers; writes docs/benchmark.md (QUICK=1)
-	@$(KIT) ensure
+bench: .venv/ops.stamp .venv/demo.stamp .venv/bench.stamp $(SOCKETIO)/node_modules/.package-lock.json running ## measure side by side with peers; writes docs/benchmark.md (QUICK=1)
 	@bench/run.sh
 
 bench-up: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## seconds of make up: cold, cached, no-op; replaces the instance
 	@bench/up.sh
 
-bench-publisher: .venv/ops.stamp .venv/demo.stamp .venv/bench.stamp ## what a message costs against a bare PUBLISH
-	@$(KIT) ensure
+bench-publisher: .venv/ops.stamp .venv/demo.stamp .venv/bench.stamp running ## what a message costs against a bare PUBLISH
 	@.venv/bin/python -m bench.publisher
 
-bench-devices: .venv/ops.stamp .venv/demo.stamp .venv/devices.stamp ## a check of the lab: seconds by workers, what reporting costs; writes docs/devices.md
-	@$(KIT) ensure
+bench-devices: .venv/ops.stamp .venv/demo.stamp .venv/devices.stamp running ## a check of the lab: seconds by workers, what reporting costs; writes docs/devices.md
 	@.venv/bin/python -m bench.devices
 
 lint: .venv/ops.stamp .venv/demo.stamp .venv/devices.stamp .venv/test.stamp node_modules/.package-lock.json ## ruff, mypy, tsc, ansible-lint, yamllint
@@ -177,9 +173,8 @@ sbom: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## write .kit/sbom.json:
 audit: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## look up known vulnerabilities of what is locked
 	for lock in requirements/*.txt; do .venv/bin/pip-audit --strict --disable-pip --require-hashes --requirement $$lock || exit 1; done
 
-screenshots: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## take the pictures of the lessons again
+screenshots: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp running ## take the pictures of the lessons again
 	@tests/install.sh
-	@$(KIT) ensure
 	@.venv/bin/python -m pytest tests/e2e/test_tour.py -k 'accessible or moving'
 	@# Those of the routers, of the CA and of the tutorial are left by make test-all.
 	for picture in test-results/lesson-*-light.png test-results/lesson-*-dark.png test-results/ca-*.png test-results/tutorial-*.png test-results/start.webp; do [ ! -e "$$picture" ] || cp "$$picture" docs/images/; done

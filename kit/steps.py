@@ -25,7 +25,7 @@ LOGS_KEPT = 40
 # Ansible's own mistakes have no brackets.
 _CAUSE = re.compile(r"^\[?ERROR\]?: (?:Task failed: )?(?:(?:Module|Action) failed: )?(.+)")
 # What apt, pip and Python say where there is no network, or only one that does not answer.
-_NO_NETWORK = (ROOT / "kit/no_network.txt").read_text(encoding="utf-8").splitlines()
+_NO_NETWORK = (ROOT / "kit/no_network.txt").read_text(encoding="utf-8").lower().splitlines()
 _TASK = re.compile(r"^(?:TASK|RUNNING HANDLER) \[(?:\S+ : )?(.+?)\] \*")
 
 
@@ -157,7 +157,7 @@ def run_logged(  # noqa: PLR0913  # each says a different thing about one comman
             file.write(more)
         if os.environ.get("CI"):
             print("\n".join([*lines[-TAIL_LINES:], more]))
-        if any(phrase in line for phrase in _NO_NETWORK for line in lines):
+        if any(phrase in line.lower() for line in lines for phrase in _NO_NETWORK):
             cause += ". No answer came from the network"
         raise KitError(f"{label} failed{cause}. The whole log is {shown}. {hint}".strip())
     print(f"{label}: {time.monotonic() - start:.1f} s", flush=True)

@@ -38,8 +38,10 @@ class Vagrant:
         """Return the number of the last node of which there is a machine; 0 where none is."""
         folders = (ROOT / DATA_DIR).parent
         nodes = range(1, max(NUMBERS_OF_NODES) + 1)
-        made = [(folders / machine_name(node) / self.name / "id").exists() for node in nodes]
-        return max((node for node in nodes if made[node - 1]), default=0)
+        made = (
+            node for node in nodes if (folders / machine_name(node) / self.name / "id").exists()
+        )
+        return max(made, default=0)
 
     def number_of_nodes(self) -> int:
         """Return how many nodes there are, or were to be when `vagrant up` was cut off."""

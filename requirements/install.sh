@@ -62,7 +62,7 @@ if ! $pip install --disable-pip-version-check --no-user --no-compile \
     --require-hashes --requirement "requirements/$group.txt" >"$log" 2>&1; then
     # pip names its cause in its last line, but for one: without a network it knows no version.
     cause=$(sed -n 's/^ERROR: //p' "$log" | tail -n 1)
-    ! grep -qFf kit/no_network.txt "$log" || cause="No answer came from the network."
+    ! grep -qiFf kit/no_network.txt "$log" || cause="No answer came from the network."
     echo "Error: the Python packages of requirements/$group.txt could not be installed. $cause" \
         "The whole log is $log; see docs/troubleshooting.md#packages-cannot-be-installed." >&2
     exit 1

@@ -61,11 +61,14 @@ class Host:
 def assert_only_neighbours_reach(instance, server, ports):
     """Have a neighbour get through to each port, and a stranger to neither the first nor the last.
 
+    All of them are among those that instance.json says are open.
+
     Args:
         instance: The content of instance.json.
         server: The instance as a testinfra host.
         ports: TCP ports that something listens on.
     """
+    assert set(ports) <= {entry["port"] for entry in instance["firewall"]["ports"]}
     address = instance["address"]
     host = Host(instance["bridge"])
     try:
