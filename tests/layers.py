@@ -44,6 +44,8 @@ class Lane:
         instance: Name of the instance that they share, as ``KIT_INSTANCE`` takes it; None
             where they need none.
         up: Whether the instance is brought up before the first layer.
+        builds: Whether it is the first that needs what is made once and kept: the root file
+            system, the programs that are compiled. Until it is up it counts for two lanes.
         environment: Of all layers, and of what brings the instance up.
     """
 
@@ -51,6 +53,7 @@ class Lane:
     layers: list[Layer]
     instance: str | None = None
     up: bool = False
+    builds: bool = False
     environment: dict[str, str] = field(default_factory=dict)
 
 
@@ -82,6 +85,7 @@ LANES = [
         "plain",
         instance="",
         up=True,
+        builds=True,
         layers=[
             Layer("server", pytest("tests/server", "--ignore", BUILDS), quick=True),
             Layer(

@@ -181,7 +181,9 @@ class Run:
         async with self._places:
             if lane.up:
                 up = Layer(f"make up ({lane.name})", kit(self._up))
-                if (await self._layer(up, environment)).failed:
+                async with self._places if lane.builds else contextlib.nullcontext():
+                    row = await self._layer(up, environment)
+                if row.failed:
                     for layer in layers:
                         row = Row(layer.name, self.rows[up.name].log, failed=1)
                         row.failures.append("not run: there is no instance")

@@ -13,6 +13,7 @@ from kit.websocket import Page
 from tests.services import restart
 
 ADMIN = "redis-admin"
+REDIS = "--tags=redis_configure,redis_service"
 
 
 def done(answer, what):
@@ -52,7 +53,7 @@ def test_changed_users_are_loaded_and_nobody_is_cut(server, instance, provision,
     before = pids(server)
     with Page(instance) as page:
         page.subscribe(channel)
-        answer = provision("--diff", "--tags=redis")
+        answer = provision("--diff", REDIS)
         assert answer.returncode == 0, answer.stdout[-3000:]
         assert f"-{stray}" in answer.stdout
         assert done(answer, "Reload redis") == 1
@@ -67,7 +68,7 @@ def test_changed_users_are_loaded_and_nobody_is_cut(server, instance, provision,
 def test_users_that_redis_refuses_do_not_replace_others(server, provision):
     before = pids(server), server.file("/etc/redis/users.acl").content_string
     user = {"name": "odd", "password": "x" * 20, "rules": "+nonsense"}
-    answer = provision("--tags=redis", redis_users=[user])
+    answer = provision(REDIS, redis_users=[user])
     assert answer.returncode != 0
     assert "Redis does not start on users" in answer.stdout
     assert "nonsense" in answer.stdout
@@ -166,12 +167,11 @@ def test_a_way_out_is_tried_before_it_replaces_anything(server, provision, role)
 @pytest.mark.timeout(600)
 def test_a_way_out_sets_what_no_variable_names(server, provision):
     samples = f"{ADMIN} CONFIG GET maxmemory-samples"
-    tags = "--tags=redis_configure,redis_service"
     try:
-        assert provision(tags, redis_extra_config="maxmemory-samples 7").returncode == 0
+        assert provision(REDIS, redis_extra_config="maxmemory-samples 7").returncode == 0
         assert server.run(samples).stdout.split()[1] == "7"
     finally:
-        assert provision(tags).returncode == 0
+        assert provision(REDIS).returncode == 0
     assert server.run(samples).stdout.split()[1] == "5"
 
 
