@@ -231,9 +231,10 @@ class Run:
         return row
 
     def _environment(self, more: dict[str, str]) -> dict[str, str]:
-        # A `make` that is told of another above it speaks of folders.
-        above = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL"}
-        own = {name: value for name, value in os.environ.items() if name not in above}
+        # A `make` that is told of another above it speaks of folders. Where images of containers
+        # forbid to keep what is compiled, each of hundreds of programs compiles its libraries.
+        without = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PYTHONDONTWRITEBYTECODE"}
+        own = {name: value for name, value in os.environ.items() if name not in without}
         path = f"{ROOT / '.venv/bin'}:{os.environ['PATH']}"  # Node.js is there
         return own | {"PATH": path, MARK: self._mark} | more
 
