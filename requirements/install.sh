@@ -13,9 +13,23 @@ apt() {
     as_root "$PWD/kit/apt_get.sh" -qq "$@" >/dev/null
 }
 
+# Another Python may be installed beside one that is too old, as Ubuntu 22.04 can have.
+find_python() {
+    for python in python3 python3.14 python3.13 python3.12 python3.11; do
+        ! "$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' \
+            2>/dev/null || return 0
+    done
+    if python3 -c 'import sys; sys.exit(sys.version_info >= (3, 11))' 2>/dev/null; then
+        echo "$(python3 --version) is too old: Python 3.11 or newer is needed." \
+            "See docs/troubleshooting.md#python-too-old." >&2
+        exit 1
+    fi
+    return 1
+}
+
 requirements/check.sh
 if [ ! -e .venv/made_for ]; then
-    if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+    if ! find_python; then
         if ! command -v apt-get >/dev/null; then
             echo "Python with venv is missing: install Python 3.11 or newer." \
                 "See docs/troubleshooting.md#python-too-old." >&2
@@ -27,15 +41,11 @@ if [ ! -e .venv/made_for ]; then
                 "See docs/troubleshooting.md#packages-cannot-be-installed." >&2
             exit 1
         fi
-    fi
-    if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-        echo "$(python3 --version) is too old: Python 3.11 or newer is needed." \
-            "See docs/troubleshooting.md#python-too-old." >&2
-        exit 1
+        find_python
     fi
     [ ! -d .venv ] || echo "The Python environment in .venv is of another folder or Python: making it anew."
     rm -rf .venv
-    python3 -m venv --without-pip .venv
+    "$python" -m venv --without-pip .venv
     requirements/check.sh --write
 fi
 

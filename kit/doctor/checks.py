@@ -21,6 +21,8 @@ from kit.doctor.commands import COMMANDS, VAGRANT_SITE
 from kit.local import compiler
 
 PYTHON = (3, 11)
+# What requirements/install.sh looks for beside one that is too old.
+OTHER_PYTHONS = ("python3.14", "python3.13", "python3.12", "python3.11")
 MEMORY_GIB = 2.0
 DISK_GIB = 10.0
 TIMEOUT_SECONDS = 4.0
@@ -397,14 +399,18 @@ def _demo_port() -> Check:
 
 def host() -> list[Check]:
     """Return what all providers need of this host."""
+    python = platform.python_version()
     python_ok = sys.version_info >= PYTHON
+    beside = None if python_ok else next(filter(shutil.which, OTHER_PYTHONS), None)
+    if beside:
+        python, python_ok = f"{python}, too old: {beside} is taken", True
     memory, disk = _memory_gib(), _space_gib()
     cached = sorted(file.name for file in CACHE_DIR.glob("*/[!.]*") if file.is_file())
     nothing = f"{CACHE_DIR} is empty: all will be downloaded"
     space = f"{disk:.1f} GiB free at {CACHE_DIR}, {DISK_GIB:.0f} wanted"
     return [
         Check("system", ok=True, found=f"{this_system()}, {platform.machine()}"),
-        Check("Python", python_ok, platform.python_version(), how_to_get("Python"), "tool"),
+        Check("Python", python_ok, python, how_to_get("Python"), "tool"),
         Check("memory", memory >= MEMORY_GIB, f"{memory:.1f} GiB free, {MEMORY_GIB:.0f} wanted"),
         Check("disk", disk >= DISK_GIB, space),
         _default_route(),
