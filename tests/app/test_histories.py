@@ -1,7 +1,11 @@
-"""Any text, any numbers, two writers, and a Redis that is killed: what a reader gets is right."""
+"""Any text, any numbers, two writers, and a Redis that is killed: what a reader gets is right.
+
+Each writer is a `Progress` or an `AsyncProgress`.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -11,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
+import redis.asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +28,7 @@ from webdis_progress import (
     MAX_DATA_BYTES,
     MAX_PAYLOAD_BYTES,
     TERMINAL,
+    AsyncProgress,
     EndedError,
     Progress,
     replay,
@@ -53,6 +59,7 @@ CALLS = st.one_of(
     st.tuples(st.just("total"), BARS, st.tuples(NUMBERS), st.just({})),
     st.tuples(st.sampled_from(["started", "done"]), st.sampled_from("ab"), st.just(()), WORDS),
 )
+KINDS = st.sampled_from([Progress, AsyncProgress])
 WRITERS = st.sampled_from([FIRST, SECOND])
 HISTORIES = st.lists(
     st.one_of(
@@ -65,6 +72,42 @@ HISTORIES = st.lists(
     ),
     max_size=25,
 )
+
+
+class Awaited:
+    """A bar of asyncio's client, to be called as one that blocks.
+
+    Args:
+        bar: An `AsyncProgress`, or a task of it.
+        runner: Runs its coroutines, all in one context: a batch stays open from one to the next.
+    """
+
+    def __init__(self, bar, runner):
+        self._bar, self._runner = bar, runner
+
+    def __getattr__(self, name):
+        def call(*values, **words):
+            return self._runner.run(getattr(self._bar, name)(*values, **words))
+
+        return call
+
+    def task(self, name):
+        return Awaited(self._bar.task(name), self._runner)
+
+    @contextlib.contextmanager
+    def batch(self):
+        batch = self._bar.batch()
+        self._runner.run(batch.__aenter__())
+        yield
+        self._runner.run(batch.__aexit__(None, None, None))
+
+    @property
+    def total(self):
+        return self._bar.total
+
+    @total.setter
+    def total(self, value):
+        self._bar.total = value
 
 
 class Writer:
@@ -205,65 +248,78 @@ def check(event, expected):
 
 
 @pytest.fixture(scope="module")
-def own_redis(instance):
+def server(instance):
+    """Return a Redis that can be killed, and the way to it on which messages are lost."""
     assert instance["address"]
     # What it has taken is on the disk before it says so.
     with OwnRedis("--appendonly yes --appendfsync always") as own:
-        yield own
-
-
-@pytest.fixture(scope="module")
-def proxy(own_redis):
-    port = own_redis.client.connection_pool.connection_kwargs["port"]
-    proxy = LossyProxy(lambda: socket.create_connection(("127.0.0.1", port)), own_redis.crash)
-    yield proxy
-    proxy.close()
+        port = own.client.connection_pool.connection_kwargs["port"]
+        proxy = LossyProxy(lambda: socket.create_connection(("127.0.0.1", port)), own.crash)
+        yield own, proxy
+        proxy.close()
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-@given(history=HISTORIES, required=st.booleans(), together=st.booleans())
-def test_a_reader_gets_all_of_it_once_and_in_order(own_redis, proxy, history, required, together):
+@given(
+    history=HISTORIES,
+    kinds=st.tuples(KINDS, KINDS),
+    required=st.booleans(),
+    together=st.booleans(),
+)
+def test_a_reader_gets_all_of_it_once_and_in_order(server, history, kinds, required, together):
+    own, proxy = server
     channel = f"progress:{secrets.token_hex(16)}"
-    through = redis.Redis(port=proxy.port, socket_timeout=5)
     said = [[], []]
     if required and not together:
         said[SECOND] = said[FIRST]  # then the order of the calls is that of the events
-    writers = [
-        Writer(Progress(through, channel, required=required), str(number), said[number])
-        for number in (FIRST, SECOND)
-    ]
-    readers = [Reader(own_redis.client, channel, after) for after in (0, None)]
-
-    def play(steps):
-        for who, what, how in steps:
-            if what == "read":
-                readers[how].read()
-            elif (what, how) == ("crash", "now"):
-                own_redis.crash()
-            elif what == "crash":
-                proxy.plan.append(how)
-            else:
-                getattr(writers[who], what)(how)
-
-    if together:
+    readers = [Reader(own.client, channel, after) for after in (0, None)]
+    with contextlib.ExitStack() as stack:
+        writers = []
+        for number in (FIRST, SECOND):
+            progress = publisher(kinds[number], proxy.port, channel, required)
+            writers.append(Writer(stack.enter_context(progress), str(number), said[number]))
         each = [[step for step in history if step[0] == who] for who in (FIRST, SECOND, OTHERS)]
         with ThreadPoolExecutor() as pool:
-            list(pool.map(play, each))
-    else:
-        play(history)
-    proxy.plan.clear()
-    writers[SECOND].progress.flush()
-    writers[FIRST].progress.done()
-    writers[FIRST].progress.flush()
-    with pytest.raises(EndedError):
-        say_too_late(writers[SECOND].progress)
-    through.close()
+            parts = each if together else [history]
+            list(pool.map(lambda steps: play(steps, server, writers, readers), parts))
+        proxy.plan.clear()
+        writers[SECOND].progress.flush()
+        writers[FIRST].progress.done()
+        writers[FIRST].progress.flush()
+        with pytest.raises(EndedError):
+            say_too_late(writers[SECOND].progress)
     for reader in readers:
         reader.read()
     check_readers(*readers, said)
-    for _, entry in own_redis.client.xrange(f"{channel}:events"):
+    for _, entry in own.client.xrange(f"{channel}:events"):
         assert entry[b"message"].isascii()
         assert len(entry[b"message"]) <= MAX_PAYLOAD_BYTES
+
+
+@contextlib.contextmanager
+def publisher(kind, port, channel, required):
+    """Yield a publisher of a kind, to be called as one that blocks."""
+    if kind is Progress:
+        with redis.Redis(port=port, socket_timeout=5) as client:
+            yield Progress(client, channel, required=required)
+        return
+    client = redis.asyncio.Redis(port=port, socket_timeout=5)
+    with asyncio.Runner() as runner:
+        yield Awaited(AsyncProgress(client, channel, required=required), runner)
+
+
+def play(steps, server, writers, readers):
+    """Do what is to be done, one after the other."""
+    own, proxy = server
+    for who, what, how in steps:
+        if what == "read":
+            readers[how].read()
+        elif (what, how) == ("crash", "now"):
+            own.crash()
+        elif what == "crash":
+            proxy.plan.append(how)
+        else:
+            getattr(writers[who], what)(how)
 
 
 def say_too_late(progress):
