@@ -12,11 +12,12 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import redis.asyncio
 
 from kit.checkout import ROOT
 from tests.app.own_redis import OwnRedis
 from tests.demo_server import eventually
-from webdis_progress import Progress, events_after, last_events, replay
+from webdis_progress import AsyncProgress, Progress, events_after, last_events, replay
 
 DEADLINE_SECONDS = 60
 
@@ -99,6 +100,17 @@ def test_tqdm_shows_both(publisher_redis, channel):
     ]
 
 
+def test_bridges_want_a_blocking_publisher(channel):
+    from webdis_progress.bridges.logging import ProgressHandler  # noqa: PLC0415
+    from webdis_progress.bridges.nornir import ProgressProcessor  # noqa: PLC0415
+    from webdis_progress.bridges.tqdm import tqdm  # noqa: PLC0415
+
+    progress = AsyncProgress(redis.asyncio.Redis(), channel)
+    for make in (ProgressHandler, ProgressProcessor, lambda given: tqdm([], progress=given)):
+        with pytest.raises(TypeError, match="is of the type AsyncProgress; a Progress"):
+            make(progress)
+
+
 def test_threads_of_a_pool_share_a_run(publisher_redis, channel):
     with Progress(publisher_redis, channel, count_tasks=True) as progress:
 
@@ -132,8 +144,10 @@ def test_nornir_has_a_bar_a_host_and_one_that_fails_ends_itself_only(publisher_r
     hosts = Hosts({name: Host(name) for name in ("core-1", "core-2", "edge-1")})
     nornir = Nornir(inventory=Inventory(hosts), runner=ThreadedRunner(num_workers=3))
     with Progress(publisher_redis, channel, count_tasks=True) as progress:
-        processor = ProgressProcessor(progress, steps=2)
-        nornir.with_processors([processor]).run(task=backup)
+        watched = nornir.with_processors([ProgressProcessor(progress, steps=2)])
+        watched.run(task=read)
+        watched.data.reset_failed_hosts()
+        watched.run(task=backup)
     state = replay(publisher_redis, channel)["state"]
     assert {t["task"]: (t["kind"], t["current"], t["total"]) for t in state["tasks"]} == {
         "core-1": ("done", 2, 2),

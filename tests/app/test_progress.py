@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import threading
 import time
 
 import pytest
+import redis.asyncio
 
 import webdis_progress as module
 from kit.checkout import ROOT
@@ -19,6 +22,7 @@ from kit.websocket import Page
 from webdis_progress import (
     MAX_MESSAGES,
     MAX_PAYLOAD_BYTES,
+    AsyncProgress,
     CancelledError,
     EndedError,
     NotSentError,
@@ -412,6 +416,7 @@ def test_wrong_totals_are_named(publisher_redis, channel, total, error):
         (lambda _: Progress(None, "x"), TypeError, "redis is of the type NoneType"),
         (lambda client: Progress(client, "x", patience_seconds=-1), ValueError, "patience_seconds"),
         (lambda client: Progress(client, "x", patience_seconds="1"), TypeError, "patience_seconds"),
+        (lambda client: Progress(client, "x", required="no"), TypeError, "required is 'no'"),
         (lambda client: replay(client, "x", -5), ValueError, "after is -5"),
         (lambda client: replay(client, "x", "1"), TypeError, "after is '1'"),
         (lambda client: replay(client, "x", 1, None), TypeError, "epoch is None"),
@@ -526,6 +531,17 @@ def test_a_batch_sends_what_fills_a_call_and_holds_no_more(publisher_redis, chan
         assert position(publisher_redis, channel).seq == 258
 
 
+def test_a_child_that_is_forked_within_a_batch_has_nothing_of_it(publisher_redis, channel):
+    progress = Progress(publisher_redis, channel)
+    with progress.batch():
+        progress.message("parent")
+        child = os.fork()
+        if not child:
+            os._exit(progress.message("child") != 1)
+        assert os.waitpid(child, 0)[1] == 0
+    assert texts(publisher_redis, channel) == ["child", "parent"]
+
+
 def test_a_writer_learns_of_others_and_of_a_cancel_from_its_answers(publisher_redis, channel):
     first, second = (Progress(publisher_redis, channel) for _ in range(2))
     assert [first.message("a"), first.message("b")] == [1, 2]  # as it expects
@@ -592,6 +608,26 @@ def test_tasks_have_bars_and_ends_of_their_own(publisher_redis, channel):
         "core-3": "skipped",
     }
     assert "secret" not in str(events)
+
+
+def test_a_task_that_is_begun_again_is_counted_once(publisher_redis, channel):
+    with Progress(publisher_redis, channel, count_tasks=True) as progress:
+        for ending in ("failed", "done"):
+            task = progress.task("core-1")
+            task.started()
+            getattr(task, ending)("")
+    run = [event for event in all_events(publisher_redis, channel) if "task" not in event]
+    assert [(e["current"], e["total"]) for e in run[1:]] == [(1, 1), (0, 1), (1, 1), (1, 1)]
+
+
+@pytest.mark.parametrize("take", [copy.copy, copy.deepcopy, pickle.dumps])
+@pytest.mark.parametrize("kind", [Progress, AsyncProgress])
+def test_a_writer_is_not_copied(publisher_redis, channel, kind, take):
+    awaited = kind is AsyncProgress
+    progress = kind(redis.asyncio.Redis() if awaited else publisher_redis, channel)
+    for bar in (progress, progress.task("core-1")):
+        with pytest.raises(TypeError, match=f"^{type(bar).__name__} cannot be copied or pickled"):
+            take(bar)
 
 
 def test_advance_is_atomic_over_threads(publisher_redis, channel):

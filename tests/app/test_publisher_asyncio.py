@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
 
 import pytest
 import redis.asyncio
@@ -64,6 +66,82 @@ def test_track_goes_through_what_is_awaited_and_what_is_not(client, publisher_re
     assert (run["kind"], run["current"], run["total"]) == ("done", 2, 2)
     texts = [event["text"] for event in events_after(publisher_redis, channel, 0)]
     assert texts[-2:] == ["b", "Done"]
+
+
+def test_a_track_that_is_left_early_leaves_its_bar(client, publisher_redis, channel):
+    async def work():
+        async with AsyncProgress(client, channel) as progress:
+            async for item in progress.track(range(5)):
+                if item == 2:
+                    break
+            async for _ in progress.track(range(3)):
+                pass
+
+    asyncio.run(work())
+    state = replay(publisher_redis, channel)["state"]
+    assert (state["run"]["current"], state["run"]["total"], state["tasks"]) == (3, 3, [])
+
+
+def test_what_goes_on_after_a_batch_is_sent(client, publisher_redis, channel):
+    async def work():
+        async with AsyncProgress(client, channel) as progress:
+            left = asyncio.Event()
+
+            async def go_on():
+                await progress.message("within")
+                await left.wait()
+                assert await progress.message("after") == 3
+
+            async with progress.batch():
+                going_on = asyncio.create_task(go_on())
+                await asyncio.sleep(0)
+            left.set()
+            await going_on
+
+    asyncio.run(work())
+    texts = [event["text"] for event in events_after(publisher_redis, channel, 0)]
+    assert texts == ["Started", "within", "after", "Done"]
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # the first loop leaves its connection
+def test_one_loop_after_another_goes_on(client, channel):
+    progress = AsyncProgress(client, channel)
+
+    async def together():
+        return await asyncio.gather(*(progress.message(text) for text in "abc"))
+
+    assert [asyncio.run(together()) for _ in range(2)] == [[1, 2, 3], [4, 5, 6]]
+    assert asyncio.run(progress.done()) == 7
+    gc.collect()
+
+
+def test_a_forked_child_publishes_for_itself(client, publisher_redis, channel):
+    progress = AsyncProgress(client, channel)
+
+    with asyncio.Runner() as runner:
+        runner.run(progress.message("before"))
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                status = asyncio.run(progress.message("child")) != 2
+            finally:
+                os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0
+        runner.run(progress.done("parent"))
+    texts = [event["text"] for event in events_after(publisher_redis, channel, 0)]
+    assert texts == ["before", "child", "parent"]
+
+
+def test_the_connection_is_closed_at_the_end(client, channel, recwarn):
+    async def work():
+        await AsyncProgress(client, channel).done()
+        gc.collect()
+
+    gc.collect()  # of other tests
+    recwarn.clear()
+    asyncio.run(work())
+    assert not [str(one.message) for one in recwarn if one.category is ResourceWarning]
 
 
 @pytest.mark.parametrize("required", [True, None])

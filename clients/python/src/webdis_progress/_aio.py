@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterable
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from collections.abc import AsyncIterable, AsyncIterator
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
 import redis
 from redis.asyncio.retry import Retry
@@ -17,11 +17,18 @@ from webdis_progress._bar import Bar, Content, Sent, TaskBar
 from webdis_progress._errors import CancelledError
 from webdis_progress._outbox import Call
 from webdis_progress._run import PATIENCE_SECONDS, Durability, RunBar, checked_client
-from webdis_progress._track import tracking
+from webdis_progress._track import Tracking
 from webdis_progress._wire import UnconfirmedError, ample_seconds, own_connection
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable
+    from collections.abc import (
+        AsyncGenerator,
+        Awaitable,
+        Callable,
+        Coroutine,
+        Generator,
+        Iterable,
+    )
     from types import TracebackType
     from typing import SupportsIndex
 
@@ -42,6 +49,10 @@ def _end(bar: Bar[Sent], error: BaseException | None) -> Sent:
     return bar.failed(error)
 
 
+# What a forked child must not close: it shares with its parent what the parent's loop waits for.
+_of_parents: list[Any] = []
+
+
 async def _each(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[Item]:
     if isinstance(items, AsyncIterable):
         async for item in items:
@@ -51,10 +62,34 @@ async def _each(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[It
             yield item
 
 
+class _Tracked(AsyncIterator[Item], Generic[Item]):
+    """What `track` yields. Who leaves it early leaves the bar at once.
+
+    A generator of asyncio is closed by its loop, some time later.
+
+    Args:
+        tracking: Of it.
+        items: Yields them.
+    """
+
+    def __init__(self, tracking: Tracking[Any], items: AsyncGenerator[Item, None]) -> None:
+        self._tracking, self._items = tracking, items
+
+    def __anext__(self) -> Awaitable[Item]:
+        return self._items.__anext__()
+
+    async def aclose(self) -> None:
+        """Leave it, as `contextlib.aclosing` does."""
+        await self._items.aclose()
+
+    def __del__(self) -> None:
+        self._tracking.__exit__()
+
+
 class _Awaited(Bar["Coroutine[Any, Any, int]"]):
     """What `AsyncProgress` and `AsyncTask` do besides publishing."""
 
-    async def track(
+    def track(
         self,
         items: Iterable[Item] | AsyncIterable[Item],
         text: str | Callable[[Item], str] = "",
@@ -75,16 +110,25 @@ class _Awaited(Bar["Coroutine[Any, Any, int]"]):
             CancelledError: Somebody asked for the work to stop.
         """
         run = self._whole
-        with tracking(run, self, items, text, total=total, per_second=per_second) as tracked:
+        tracking = Tracking(run, self, items, text, total=total, per_second=per_second)
+        return _Tracked(tracking, self._track(tracking, items))
+
+    async def _track(
+        self,
+        tracking: Tracking[Coroutine[Any, Any, int]],
+        items: Iterable[Item] | AsyncIterable[Item],
+    ) -> AsyncGenerator[Item, None]:
+        run = self._whole
+        with tracking:
             async for item in _each(items):
-                if tracked.is_due(item):
-                    await tracked.report()
+                if tracking.is_due(item):
+                    await tracking.report()
                     # The answer has said so: this asks nobody.
                     if run._outbox.cancel:  # noqa: SLF001  # this module's own
                         await run.raise_if_cancelled()
                 yield item
-                tracked.count()
-            for publish in tracked.rest():
+                tracking.count()
+            for publish in tracking.rest():
                 await publish()
 
     @property
@@ -136,9 +180,14 @@ class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]"]):
             texts=(started_text, done_text),
         )
         self._redis = checked_client(redis, awaited=True, other="Progress")
-        self._lock = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._connection: Any = None
         self._hurried = False  # its time-outs are for one call only
+
+    def _become_writer(self) -> None:
+        super()._become_writer()
+        _of_parents.append(self._connection)
+        self._loop = self._connection = None
 
     def task(
         self,
@@ -237,6 +286,9 @@ class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]"]):
         return self._drive(self._outbox.deliver(self._to_send(self._prepare(bar, content))))
 
     async def _drive(self, steps: Generator[Call | float, Any, Answered]) -> Answered:
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # a connection and a lock are of one loop
+            self._loop, self._lock, self._connection = loop, asyncio.Lock(), None
         async with self._lock:
             try:
                 step = next(steps)
@@ -252,6 +304,8 @@ class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]"]):
                         await asyncio.sleep(step)
                         step = next(steps)
             except StopIteration as stop:
+                if self._outbox.ended:
+                    await self._drop()
                 value: Answered = stop.value
                 return value
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, TypeVar
 
 from webdis_progress import _event
 from webdis_progress._errors import EndedError
@@ -194,6 +194,17 @@ class Bar(Generic[Sent]):
 
     def _publish(self, content: Content) -> Sent:
         raise NotImplementedError
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied: two of one writer would take each other's messages for their own.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError(
+            f"{type(self).__name__} cannot be copied or pickled; "
+            "make another one of the same channel where it is needed"
+        )
 
     @staticmethod
     def _content(

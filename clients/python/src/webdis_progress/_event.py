@@ -63,6 +63,17 @@ def text(name: str, value: object) -> str:
     return value
 
 
+def of_type(name: str, value: object, *types: type) -> None:
+    """Refuse a value of another type; its text may hold a password.
+
+    Raises:
+        TypeError: It is of none of them.
+    """
+    if not isinstance(value, types):
+        known = " or ".join(f"a {one.__name__}" for one in types)
+        raise TypeError(f"{name} is of the type {type(value).__name__}; {known} is needed")
+
+
 def key(name: str, value: object) -> str:
     """Return ``value`` if Redis can have it in a key.
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Self, TypeVar
-from weakref import WeakSet
 
 import redis
 
@@ -16,35 +14,23 @@ from webdis_progress._bar import Bar, Content, TaskBar
 from webdis_progress._errors import CancelledError
 from webdis_progress._outbox import Call
 from webdis_progress._run import PATIENCE_SECONDS, Durability, RunBar, checked_client
-from webdis_progress._track import tracking
+from webdis_progress._track import Tracking
 from webdis_progress._wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from types import TracebackType
     from typing import SupportsIndex
 
     from redis import Redis
 
-    from webdis_progress._event import Message
+    from webdis_progress._run import Batch
 
     Item = TypeVar("Item")
     Answered = TypeVar("Answered")
     Text = str | Callable[[Item], str]
 
 _log = logging.getLogger("webdis_progress")
-
-_publishers: WeakSet[Progress] = WeakSet()
-
-
-def _after_fork() -> None:
-    # A child counts for itself, or its messages would pass for its parent's.
-    for publisher in list(_publishers):
-        publisher._become_writer()  # noqa: SLF001  # this module's own
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 class _Blocking(Bar[int]):
@@ -74,7 +60,7 @@ class _Blocking(Bar[int]):
             CancelledError: Somebody asked for the work to stop.
         """
         run = self._whole
-        with tracking(run, self, items, text, total=total, per_second=per_second) as tracked:
+        with Tracking(run, self, items, text, total=total, per_second=per_second) as tracked:
             for item in items:
                 if tracked.is_due(item):
                     tracked.report()
@@ -164,11 +150,10 @@ class Progress(_Blocking, RunBar[int]):
         checked_client(redis, awaited=False, other="AsyncProgress")
         self._wire = Wire(redis, self._commands, patience_seconds)
         self._lock = threading.RLock()
-        _publishers.add(self)
 
     def _become_writer(self) -> None:
+        super()._become_writer()
         self._lock = threading.RLock()
-        self._outbox.become_writer()
         self._wire.forget()
 
     def task(  # all but one by name
@@ -212,9 +197,9 @@ class Progress(_Blocking, RunBar[int]):
                 yield
             except BaseException as error:
                 with self._unless_it_replaces(error):
-                    self._send(batch.take())
+                    self._send(batch)
                 raise
-        self._send(batch.take())
+        self._send(batch)
 
     def flush(self) -> None:
         """Send what waits for Redis to be back, for as long as patience lasts."""
@@ -287,9 +272,9 @@ class Progress(_Blocking, RunBar[int]):
             messages = self._to_send(self._prepare(bar, content))
             return self._drive(self._outbox.deliver(messages)) if messages else 0
 
-    def _send(self, messages: Sequence[Message]) -> None:
-        if messages:
-            with self._lock:
+    def _send(self, batch: Batch) -> None:
+        with self._lock:
+            if messages := batch.take():
                 self._drive(self._outbox.deliver(messages))
 
     def _drive(self, steps: Generator[Call | float, Any, Answered]) -> Answered:

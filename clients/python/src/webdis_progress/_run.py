@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
+from weakref import WeakSet
 
 import redis
 
 from webdis_progress import _event
 from webdis_progress._bar import Bar, Content, Sent, TaskBar
 from webdis_progress._errors import EndedError, ProgressError
-from webdis_progress._event import RUN, TERMINAL, Clock, Message
+from webdis_progress._event import RUN, Clock, Message
 from webdis_progress._observer import observer
 from webdis_progress._outbox import MAX_CALL_BYTES, MAX_CALL_MESSAGES, Outbox
 from webdis_progress._replicated import ReplicatedOutbox
@@ -30,7 +32,7 @@ PATIENCE_SECONDS = 30.0
 Durability: TypeAlias = Literal["primary", "replicated"]
 
 
-class _Batch:
+class Batch:
     """What one thread, or one task of asyncio, collects for a run.
 
     Args:
@@ -38,7 +40,7 @@ class _Batch:
     """
 
     def __init__(self, run: object) -> None:
-        self.run = run
+        self.run: object = run  # none: it is closed
         self._messages: list[Message] = []
         self._bytes = 0
 
@@ -56,8 +58,21 @@ class _Batch:
         return messages
 
 
-_batch: ContextVar[_Batch | None] = ContextVar("batch", default=None)
+_batch: ContextVar[Batch | None] = ContextVar("batch", default=None)
+_publishers: WeakSet[RunBar[Any]] = WeakSet()
 
+
+def _after_fork() -> None:
+    # A child counts for itself, or its messages would pass for its parent's.
+    for publisher in list(_publishers):
+        publisher._become_writer()  # noqa: SLF001  # this module's own
+    if batch := _batch.get():  # the parent sends it
+        batch.run = None
+        batch.take()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 Client = TypeVar("Client")
 
@@ -99,11 +114,14 @@ class RunBar(Bar[Sent]):
     ) -> None:
         super().__init__(RUN, "", total, texts)
         self.channel = _event.key("channel", channel)
+        if required is not None and not isinstance(required, bool):
+            raise TypeError(f"required is {required!r}; True, False or None is needed")
         self._required = required
         self._patience_seconds = _event.number("patience_seconds", patience_seconds, least=0)
         self._count_tasks = count_tasks
         self._tasks_are_total = count_tasks and total is None
         self._tasks: set[str] = set()
+        self._ended_tasks: set[str] = set()
         self._clock = Clock()
         if durability not in get_args(Durability):
             known = ", ".join(get_args(Durability))
@@ -113,6 +131,11 @@ class RunBar(Bar[Sent]):
         self._outbox = kind(self.channel, patience_seconds, self._notice)
         self._outbox.required = required is not False
         self._commands = Commands(self.channel, replicated=replicated)
+        _publishers.add(self)
+
+    def _become_writer(self) -> None:
+        """Begin as a publisher of its own, in a process that was forked."""
+        self._outbox.become_writer()
 
     @property
     def ended(self) -> str:
@@ -170,8 +193,13 @@ class RunBar(Bar[Sent]):
         """Make an event, and the one of the run that counts its tasks."""
         ts = self._clock.now()
         messages = [bar._make(content, ts)]  # its own bar
-        if isinstance(bar, TaskBar) and bar._counted and content.kind in TERMINAL:  # noqa: SLF001
-            messages.append(self._make(Content("progress", "", step=1), ts))
+        if isinstance(bar, TaskBar) and bar._counted:  # noqa: SLF001
+            before = len(self._ended_tasks)
+            change = self._ended_tasks.add if bar.ended else self._ended_tasks.discard
+            change(bar.name)
+            if step := len(self._ended_tasks) - before:  # -1: it has begun again
+                ended = max(0, (self._current or 0) + step)
+                messages.append(self._make(Content("progress", "", current=ended), ts))
         return messages
 
     def _new_task(self, name: str, label: str | None) -> TaskBar[Sent]:
@@ -194,10 +222,11 @@ class RunBar(Bar[Sent]):
         return messages if batch is None or batch.run is not self else batch.add(messages)
 
     @contextlib.contextmanager
-    def _collecting(self) -> Iterator[_Batch]:
-        batch = _Batch(self)
+    def _collecting(self) -> Iterator[Batch]:
+        batch = Batch(self)
         before = _batch.set(batch)
         try:
             yield batch
         finally:
+            batch.run = None  # a task of asyncio that was begun within may go on
             _batch.reset(before)

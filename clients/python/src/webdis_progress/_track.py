@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Sized
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, Self
 
 from webdis_progress import _event
 from webdis_progress._bar import Bar, Sent, TaskBar
@@ -18,23 +17,53 @@ if TYPE_CHECKING:
 
 
 class Tracking(Generic[Sent]):
-    """One `track` at work.
+    """One `track` at work: by its bar, or by a task of its own where that is tracked already.
 
     Args:
+        run: Whose bar it is.
         bar: Whose numbers are counted.
+        items: What is gone through.
         text: Goes with each report; a function is given the item.
+        total: How many items there are; none: their length.
         per_second: Reports a second at most.
-        is_task: Whether ``bar`` is there for this only, and ends with it.
     """
 
-    def __init__(
-        self, bar: Bar[Sent], text: str | Callable[[Any], str], per_second: float, *, is_task: bool
+    def __init__(  # noqa: PLR0913  # as `track` has them
+        self,
+        run: RunBar[Sent],
+        bar: Bar[Sent],
+        items: object,
+        text: str | Callable[[Any], str],
+        *,
+        total: SupportsIndex | None,
+        per_second: float,
     ) -> None:
-        self._bar, self._is_task = bar, is_task
+        self._run, self._tracked, self._bar = run, bar, bar
+        length = len(items) if isinstance(items, Sized) else None
+        self._total = length if total is None else total
         self._text_of = text if callable(text) else None
         self._text = "" if callable(text) else text
         self._interval_seconds = 1 / _event.number("per_second", per_second, least=0.001)
         self._count, self._reported, self._reported_at = 0, -1, 0.0
+        self._is_at_work = False
+
+    def __enter__(self) -> Self:
+        """Begin to count."""
+        bar = self._tracked
+        if depth := bar._depth:  # noqa: SLF001  # this package's own, as are those below
+            prefix = f"{bar.name}/" if isinstance(bar, TaskBar) else ""
+            label = self._text or None
+            self._bar = self._run._new_task(f"{prefix}track {depth + 1}", label)  # noqa: SLF001
+        self._bar._begin(self._total)  # noqa: SLF001
+        bar._depth += 1  # noqa: SLF001
+        self._is_at_work = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the bar to the next one; once only."""
+        if self._is_at_work:
+            self._tracked._depth -= 1  # noqa: SLF001
+        self._is_at_work = False
 
     def is_due(self, item: object) -> bool:
         """Take the next item; tell whether it is time to report."""
@@ -57,31 +86,5 @@ class Tracking(Generic[Sent]):
         """Yield what is to be published after the last item."""
         if self._reported != self._count:
             yield self.report
-        if self._is_task:
+        if self._bar is not self._tracked:
             yield self._bar.done
-
-
-@contextlib.contextmanager
-def tracking(  # noqa: PLR0913  # as `track` has them
-    run: RunBar[Sent],
-    bar: Bar[Sent],
-    items: object,
-    text: str | Callable[[Any], str],
-    *,
-    total: SupportsIndex | None,
-    per_second: float,
-) -> Iterator[Tracking[Sent]]:
-    """Track by the bar, or by a task of its own where the bar is being tracked already."""
-    depth = bar._depth  # noqa: SLF001  # this package's own, as are those below
-    tracker = bar
-    if depth:
-        prefix = f"{bar.name}/" if isinstance(bar, TaskBar) else ""
-        label = text if isinstance(text, str) and text else None
-        tracker = run._new_task(f"{prefix}track {depth + 1}", label)  # noqa: SLF001
-    length = len(items) if isinstance(items, Sized) else None
-    tracker._begin(length if total is None else total)  # noqa: SLF001
-    bar._depth += 1  # noqa: SLF001
-    try:
-        yield Tracking(tracker, text, per_second, is_task=depth > 0)
-    finally:
-        bar._depth -= 1  # noqa: SLF001

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from webdis_progress._bar import Bar
+from webdis_progress._event import of_type
+from webdis_progress._progress import Progress, Task
 
 # Colours and other commands to a terminal; programs print them, and pages cannot show them.
 ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
@@ -23,8 +22,9 @@ class ProgressHandler(logging.Handler):
         level: The least level that is published.
     """
 
-    def __init__(self, bar: Bar[int], level: int = logging.INFO) -> None:
+    def __init__(self, bar: Progress | Task, level: int = logging.INFO) -> None:
         super().__init__(level)
+        of_type("bar", bar, Progress, Task)
         self._bar = bar
 
     def emit(self, record: logging.LogRecord) -> None:

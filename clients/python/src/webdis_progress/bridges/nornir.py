@@ -9,12 +9,14 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from webdis_progress._event import of_type
+from webdis_progress._progress import Progress
+
 if TYPE_CHECKING:
     from nornir.core.inventory import Host
     from nornir.core.task import AggregatedResult, MultiResult, Task
 
-    from webdis_progress import Progress
-    from webdis_progress import Task as Bar
+    from webdis_progress._progress import Task as Bar
 
 
 class ProgressProcessor:
@@ -24,11 +26,12 @@ class ProgressProcessor:
     may hold what the device has said.
 
     Args:
-        progress: The run; it may be shared by several calls of ``run``, one after the other.
+        progress: The run; several calls of ``run`` may share it, one after the other, and this.
         steps: How many subtasks a host has, if that is known.
     """
 
     def __init__(self, progress: Progress, steps: int | None = None) -> None:
+        of_type("progress", progress, Progress)
         self._progress = progress
         self._steps = steps
         self._bars: dict[str, Bar] = {}
@@ -36,6 +39,7 @@ class ProgressProcessor:
 
     def task_started(self, task: Task) -> None:
         """Show all hosts at once, in one call: the last of many waits for long."""
+        self._bars.clear()  # of the call before; of the same names, they begin again
         with self._progress.batch():
             for name in task.nornir.inventory.hosts if task.nornir else ():
                 self._bar(name).message(f"{task.name}: waits")

@@ -9,12 +9,12 @@ for row in tqdm(rows, desc="Importing", progress=progress):
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tqdm.std import tqdm as _tqdm
 
-if TYPE_CHECKING:
-    from webdis_progress import Progress
+from webdis_progress._event import of_type
+from webdis_progress._progress import Progress
 
 _numbers = itertools.count(1)
 
@@ -33,6 +33,7 @@ class tqdm(_tqdm):  # type: ignore[misc]  # noqa: N801  # untyped; the name that
         self._task = None
         if progress is None or self.disable:
             return
+        of_type("progress", progress, Progress)
         total = None if self.total is None else int(self.total)
         label = (self.desc or "").rstrip(": ") or None
         self._task = progress.task(f"tqdm {next(_numbers)}", total, label=label and label[:200])
