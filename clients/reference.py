@@ -58,7 +58,7 @@ def _signature(function: griffe.Function, name: str) -> str:
     elif "contextmanager" in managers:
         before = "with "
     elif "Iterator" in str(function.returns):
-        before = "async for … in " if "async" in function.labels else "for … in "
+        before = "async for … in " if "AsyncIterator" in str(function.returns) else "for … in "
     else:
         before = "await " if "async" in function.labels else ""
     return f"{before}{name}({', '.join(words)})"

@@ -193,6 +193,38 @@ def test_two_runs_share_one_socket(open_page, channel, publisher_redis):
     assert len(sockets) == 1
 
 
+def test_a_pause_outlasts_what_is_done_to_the_element(open_page, channel):
+    page = open_page(channel)
+    expect(page.locator("#state")).to_have_text("connected")
+    paused = page.evaluate("""async () => {
+      const element = document.querySelector("run-progress");
+      element.pause();
+      element.setAttribute("label", "Another");
+      document.body.append(element);
+      await null;
+      return element.run.connection;
+    }""")
+    assert paused == "paused"
+    channel.publish("meanwhile")
+    page.evaluate("document.querySelector('run-progress').resume()")
+    expect(page.locator("#messages")).to_contain_text("meanwhile")
+
+
+def test_a_replay_that_is_set_before_the_element_is_defined_is_asked(open_page, channel):
+    channel.store("before")
+    page = open_page(channel)
+    page.evaluate("""async () => {
+      const first = document.querySelector("run-progress");
+      const late = document.createElement("late-progress");
+      for (const name of ["url", "channel"]) late.setAttribute(name, first.getAttribute(name));
+      late.replay = () => fetch(first.replay);
+      first.replaceWith(late);
+      const { RunProgress } = await import("/static/webdis-progress/element.js");
+      customElements.define("late-progress", class extends RunProgress {});
+    }""")
+    expect(page.locator("late-progress #messages")).to_contain_text("before")
+
+
 def test_filter_copy_and_download_take_what_is_shown(open_page, channel):
     feed_tasks(channel)
     page = open_page(channel, permissions=["clipboard-read", "clipboard-write"])

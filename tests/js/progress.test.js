@@ -569,6 +569,12 @@ test("what cannot work is said at once", async (t) => {
       name: "TypeError",
       message: `after is ${after}; a whole number from 0 is needed`,
     });
+  for (const name of ["url", "channel", "replay"])
+    for (const value of [undefined, "", null])
+      assert.throws(() => subscribe({ ...seen.options, [name]: value }), {
+        name: "TypeError",
+        message: `${name} is missing`,
+      });
   assert.throws(() => subscribe({ ...seen.options, url: "not a url" }), { name: "SyntaxError" });
   assert.deepEqual(seen.states, []);
   subscribe(seen.options);

@@ -149,6 +149,7 @@ export class RunProgress extends (globalThis.HTMLElement ?? /** @type {any} */ (
   /** @type {ReturnType<typeof setTimeout>|undefined} */
   #ticking;
   #ended = false;
+  #paused = false;
   /** What it listens to. @type {(string|Replay|null)[]} */
   #source = [];
 
@@ -237,6 +238,9 @@ export class RunProgress extends (globalThis.HTMLElement ?? /** @type {any} */ (
   }
 
   connectedCallback() {
+    // Who has set it before the element was defined has set another property, of the object.
+    const early = Object.getOwnPropertyDescriptor(this, "replay");
+    if (early && Reflect.deleteProperty(this, "replay")) this.replay = early.value;
     this.#update();
     this.#render();
   }
@@ -250,12 +254,14 @@ export class RunProgress extends (globalThis.HTMLElement ?? /** @type {any} */ (
   pause() {
     if (this.run.ended) return;
     this.disconnectedCallback();
+    this.#paused = true;
     this.run.connection = "paused";
     this.#render();
   }
 
   /** Listen again, and ask for what was said meanwhile. */
   resume() {
+    this.#paused = false;
     this.#update();
   }
 
@@ -279,6 +285,7 @@ export class RunProgress extends (globalThis.HTMLElement ?? /** @type {any} */ (
   #clear() {
     this.disconnectedCallback();
     this.run = new Run();
+    if (this.#paused) this.run.connection = "paused";
     this.#ended = false;
     this.#taskRows.clear();
     this.#list.replaceChildren();
@@ -287,7 +294,7 @@ export class RunProgress extends (globalThis.HTMLElement ?? /** @type {any} */ (
 
   #subscribe() {
     const [url, channel] = ["url", "channel"].map((name) => this.getAttribute(name));
-    if (!url || !channel || !this.replay || this.#ended) return;
+    if (!url || !channel || !this.replay || this.#ended || this.#paused) return;
     const stop = (this.#subscription = new AbortController());
     const after = this.getAttribute("after");
     const { seq, epoch } = this.run;

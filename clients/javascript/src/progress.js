@@ -115,13 +115,15 @@ const connections = new Map();
  * Subscribe to a channel until a terminal message or `signal` ends it.
  *
  * @param {Options} options
- * @throws {TypeError} `after` is no sequence number
+ * @throws {TypeError} `after` is no sequence number; `url`, `channel` or `replay` is missing
  * @throws {SyntaxError} `url` is no WebSocket's
  */
 export function subscribe({ url, times, ...options }) {
+  const { after = 0, channel, replay, signal } = options;
   const urls = typeof url === "string" ? url.trim().split(/\s+/) : url;
+  for (const [name, value] of Object.entries({ url: urls?.[0], channel, replay }))
+    if (!value) throw new TypeError(`${name} is missing`);
   const key = urls.join(" ");
-  const { after = 0, signal } = options;
   if (after !== null && (!Number.isSafeInteger(after) || after < 0))
     throw new TypeError(`after is ${after}; a whole number from 0 is needed`);
   if (signal?.aborted) return;
