@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from webdis_progress._event import Message
 
-    # 1: all was as the writer expected; else the last number, whether to cancel, the state
-    Answer: TypeAlias = int | tuple[int, int, bytes | str]
+    # 1: all was as the writer expected; else the state after its last message, whether to cancel
+    Answer: TypeAlias = int | tuple[bytes | str, int]
     Sending: TypeAlias = Generator["Call | float", Answer, Answer]
     Steps: TypeAlias = Generator["Call | float", Answer, int]
     Asking: TypeAlias = Generator["Call | float", object, object]
@@ -268,10 +268,11 @@ class Outbox:
             if self.ended:
                 self._know(b"")  # nothing may follow: the script has to say so
             return seq
-        seq, cancel, state = answer
+        line, cancel = answer
         self.cancel = self.cancel or bool(cancel)
-        self._know(state.encode() if isinstance(state, str) else state)
-        return seq
+        state = line.encode() if isinstance(line, str) else line
+        self._know(state)
+        return int(state.partition(b"-")[0])
 
     def _check_ended(self, error: RedisError, flight: list[Message]) -> None:
         if not str(error).startswith("ENDED"):

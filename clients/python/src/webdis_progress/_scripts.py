@@ -17,9 +17,9 @@ from webdis_progress._limits import (
 # KEYS: state, events. ARGV: channel, the state that the writer expects, the one that follows it,
 # two digits (1: it is time to renew the expiry and to trim; 1: the writer sends again what is not
 # known here), then three for each message: its bar (empty: a later one is of the same), its entry
-# in the stream (empty: this is not published, but kept as the bar's state), its JSON. Answers 1
-# if all was as expected; else the number of the last message, 1 if a cancel is requested, and
-# the state.
+# in the stream (empty: this is not published, but kept as the bar's state), its JSON. Answers with
+# a pair: the state after the last message, and 1 if a cancel is requested. Only with 1 where all was
+# as expected, which is the rule: there, a pair would take the writer 2 us more to read.
 #
 # The state is one line: the last entry, the epoch, who wrote last, how many messages of that
 # writer were taken, and the kind that has ended the stream. As a rule a writer finds the line
@@ -70,7 +70,7 @@ if found ~= expected then
         if taken >= tonumber(count) then
             -- A write, or WAIT would have nothing to wait for.
             redis.call('EXPIRE', state_key, {EXPIRY_SECONDS})
-            return {{last, cancel, found}}
+            return {{string.format('%d-%d %s %s %d ', last, bytes, epoch, writer, taken), cancel}}
         end
         if ended ~= '' then return redis.error_reply('ENDED ' .. ended) end
         local before = primary and redis.call('HGET', state_key, 'primary')
@@ -83,7 +83,7 @@ if found ~= expected then
     entries, first = {{}}, 1
     local bytes_before, start, id = bytes, nil, nil
     for i = 5, #ARGV, 3 do
-        local entry, text = ARGV[i + 1], ARGV[i + 2]
+        local bar, entry, text = ARGV[i], ARGV[i + 1], ARGV[i + 2]
         if entry ~= '' then
             seq = seq + 1
             start = string.format('{{"seq": %d, "epoch": "%s", ', seq, epoch)
@@ -94,12 +94,12 @@ if found ~= expected then
             id = string.format('%d-%d', seq, bytes)
             entry = id
         end
-        entries[i - 4], entries[i - 3], entries[i - 2] = ARGV[i], entry, text
+        entries[i - 4], entries[i - 3], entries[i - 2] = bar, entry, text
     end
     due = due or math.floor(bytes / {TRIM_BYTES}) > math.floor(bytes_before / {TRIM_BYTES})
     state = id .. ' ' .. epoch .. ' ' .. writer .. ' ' .. count .. ' ' .. ending
     changes[2] = state
-    answer = {{seq, cancel, state}}
+    answer = {{state, cancel}}
 end
 
 -- The state first, as it is this that Redis refuses when its memory is full: then nothing is
@@ -110,17 +110,17 @@ if #entries == first + 2 and not changes then
 else
     changes = changes or {{'state', state}}
     for i = first, #entries, 3 do
-        if entries[i] ~= '' then
-            changes[#changes + 1], changes[#changes + 2] = entries[i], entries[i + 2]
-        end
+        local bar, text = entries[i], entries[i + 2]
+        if bar ~= '' then changes[#changes + 1], changes[#changes + 2] = bar, text end
     end
     fields = redis.call('HSET', state_key, unpack(changes))
 end
 if is_new then redis.call('DEL', events_key) end
 for i = first, #entries, 3 do
-    if entries[i + 1] ~= '' then
-        redis.call('XADD', events_key, entries[i + 1], 'message', entries[i + 2])
-        redis.call('PUBLISH', channel, entries[i + 2])
+    local entry, text = entries[i + 1], entries[i + 2]
+    if entry ~= '' then
+        redis.call('XADD', events_key, entry, 'message', text)
+        redis.call('PUBLISH', channel, text)
     end
 end
 
