@@ -66,7 +66,9 @@ def _signature(function: griffe.Function, name: str) -> str:
 
 def _entry(depth: int, one: griffe.Object | griffe.Alias, name: str) -> list[str]:
     """Return a heading that says how something is called, and what its docstring says."""
-    function = one.members.get("__init__") if one.is_class else one if one.is_function else None
+    function = one if one.is_function else None
+    if one.is_class and "Args:" in one.docstring.value:  # else nobody makes it by itself
+        function = one.all_members["__init__"]
     called = _signature(function, name) if function else name
     return [f"{'#' * depth} `{called}`", "", *_text(one.docstring)]
 

@@ -9,14 +9,15 @@ from collections.abc import AsyncIterable, AsyncIterator
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
 import redis
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 
-from webdis_progress._bar import Bar, Content, Sent, TaskBar
+from webdis_progress._bar import Bar, Content, TaskBar
 from webdis_progress._errors import CancelledError
 from webdis_progress._outbox import Call
-from webdis_progress._run import PATIENCE_SECONDS, Durability, RunBar, checked_client
+from webdis_progress._run import RunBar
 from webdis_progress._track import Tracking
 from webdis_progress._wire import UnconfirmedError, ample_seconds, own_connection
 
@@ -32,21 +33,11 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import SupportsIndex
 
-    from redis.asyncio import Redis
-
     from webdis_progress._outbox import Answer
 
     Answered = TypeVar("Answered")
 
 Item = TypeVar("Item")
-
-
-def _end(bar: Bar[Sent], error: BaseException | None) -> Sent:
-    if error is None:
-        return bar.done()
-    if isinstance(error, CancelledError | asyncio.CancelledError):
-        return bar.cancelled()
-    return bar.failed(error)
 
 
 # What a forked child must not close: it shares with its parent what the parent's loop waits for.
@@ -89,6 +80,8 @@ class _Tracked(AsyncIterator[Item], Generic[Item]):
 class _Awaited(Bar["Coroutine[Any, Any, int]"]):
     """What `AsyncProgress` and `AsyncTask` do besides publishing."""
 
+    _stops = (CancelledError, asyncio.CancelledError)
+
     def track(
         self,
         items: Iterable[Item] | AsyncIterable[Item],
@@ -109,7 +102,7 @@ class _Awaited(Bar["Coroutine[Any, Any, int]"]):
         Raises:
             CancelledError: Somebody asked for the work to stop.
         """
-        run = self._whole
+        run: AsyncProgress = self._whole
         tracking = Tracking(run, self, items, text, total=total, per_second=per_second)
         return _Tracked(tracking, self._track(tracking, items))
 
@@ -118,7 +111,7 @@ class _Awaited(Bar["Coroutine[Any, Any, int]"]):
         tracking: Tracking[Coroutine[Any, Any, int]],
         items: Iterable[Item] | AsyncIterable[Item],
     ) -> AsyncGenerator[Item, None]:
-        run = self._whole
+        run: AsyncProgress = self._whole
         with tracking:
             async for item in _each(items):
                 if tracking.is_due(item):
@@ -131,13 +124,30 @@ class _Awaited(Bar["Coroutine[Any, Any, int]"]):
             for publish in tracking.rest():
                 await publish()
 
-    @property
-    def _whole(self) -> AsyncProgress:
-        """The run, of which this is a task or which this is."""
-        raise NotImplementedError
+
+class AsyncTask(_Awaited, TaskBar["Coroutine[Any, Any, int]"]):
+    """`Task` for asyncio, made by `AsyncProgress.task`."""
+
+    _run: AsyncProgress
+
+    async def __aenter__(self) -> Self:
+        """Publish that it has begun."""
+        await self.started()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the task unless the block has done so."""
+        with self._run._unless_it_replaces(error):  # noqa: SLF001  # this module's own
+            if not self.ended:
+                await self._end(error)
 
 
-class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]"]):
+class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]", Redis, AsyncTask]):
     """`Progress` for asyncio: what publishes is awaited, and ``async with`` ends it.
 
     A task of asyncio that is cancelled ends the stream in ``cancelled``, and goes on.
@@ -157,53 +167,16 @@ class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]"]):
         TypeError, ValueError: A value is not allowed; the message names it.
     """
 
-    def __init__(  # noqa: PLR0913  # all but three by name
-        self,
-        redis: Redis,
-        channel: str,
-        total: SupportsIndex | None = None,
-        *,
-        required: bool | None = None,
-        patience_seconds: float = PATIENCE_SECONDS,
-        durability: Durability = "primary",
-        count_tasks: bool = False,
-        started_text: str = "Started",
-        done_text: str = "Done",
-    ) -> None:
-        super().__init__(
-            channel,
-            total,
-            required=required,
-            patience_seconds=patience_seconds,
-            durability=durability,
-            count_tasks=count_tasks,
-            texts=(started_text, done_text),
-        )
-        self._redis = checked_client(redis, awaited=True, other="Progress")
+    _is_awaited, _other = True, "Progress"
+    _task_type = AsyncTask
+    _connection: Any = None
+    _hurried = False  # its time-outs are for one call only
+
+    def _begin_here(self) -> None:
+        if self._connection:
+            _of_parents.append(self._connection)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._connection: Any = None
-        self._hurried = False  # its time-outs are for one call only
-
-    def _become_writer(self) -> None:
-        super()._become_writer()
-        _of_parents.append(self._connection)
-        self._loop = self._connection = None
-
-    def task(
-        self,
-        name: str,
-        total: SupportsIndex | None = None,
-        *,
-        label: str | None = None,
-        started_text: str = "Started",
-        done_text: str = "Done",
-    ) -> AsyncTask:
-        """Return a bar of its own within this run; see `Progress.task`."""
-        task = AsyncTask(
-            self, name, total, label=label, started_text=started_text, done_text=done_text
-        )
-        self._add_task(task)
-        return task
+        self._connection = None
 
     @contextlib.asynccontextmanager
     async def batch(self) -> AsyncIterator[None]:
@@ -244,13 +217,6 @@ class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]"]):
         if await self.cancel_requested():
             raise CancelledError("Somebody asked for the work to stop.")
 
-    @property
-    def _whole(self) -> AsyncProgress:
-        return self
-
-    def _new_task(self, name: str, label: str | None) -> AsyncTask:
-        return AsyncTask(self, name, label=label)
-
     async def __aenter__(self) -> Self:
         """Publish that the work has begun."""
         self._enter()
@@ -269,15 +235,12 @@ class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]"]):
             self._outbox.required = False
         with self._unless_it_replaces(error):
             if not self.ended:
-                await _end(self, error)
+                await self._end(error)
             if self.unsent and patient:
                 await self.flush()
             self._leave_unsent()
         await self._drop()
         return isinstance(error, CancelledError)
-
-    def _publish(self, content: Content) -> Coroutine[Any, Any, int]:
-        return self._publish_of(self, content)
 
     def _publish_of(
         self, bar: Bar[Coroutine[Any, Any, int]], content: Content
@@ -357,32 +320,3 @@ class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]"]):
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.disconnect(nowait=True)
-
-
-class AsyncTask(_Awaited, TaskBar["Coroutine[Any, Any, int]"]):
-    """`Task` for asyncio, made by `AsyncProgress.task`."""
-
-    _run: AsyncProgress
-
-    @property
-    def _whole(self) -> AsyncProgress:
-        return self._run
-
-    async def __aenter__(self) -> Self:
-        """Publish that it has begun."""
-        await self.started()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End the task unless the block has done so."""
-        with self._run._unless_it_replaces(error):  # noqa: SLF001  # this module's own
-            if not self.ended:
-                await _end(self, error)
-
-    def _publish(self, content: Content) -> Coroutine[Any, Any, int]:
-        return self._run._publish_of(self, content)  # noqa: SLF001  # this module's own

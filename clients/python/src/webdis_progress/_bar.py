@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, TypeVar
 
 from webdis_progress import _event
-from webdis_progress._errors import EndedError
+from webdis_progress._errors import CancelledError, EndedError
 from webdis_progress._event import TERMINAL, Message
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ class Bar(Generic[Sent]):
         NotSentError: Redis was away for ``patience_seconds``, or refused, and the
             events are required.
     """
+
+    _stops: tuple[type[BaseException], ...] = (CancelledError,)  # what ends it in `cancelled`
 
     def __init__(
         self, field: bytes, names: str, total: SupportsIndex | None, texts: tuple[str, str]
@@ -185,12 +187,23 @@ class Bar(Generic[Sent]):
         """Publish that it was stopped on request, and end it."""
         return self._publish(self._content("cancelled", text, level, data))
 
+    def _end(self, error: BaseException | None) -> Sent:
+        """Publish the end that the block comes to."""
+        if error is None:
+            return self.done()
+        return self.cancelled() if isinstance(error, self._stops) else self.failed(error)
+
     def _begin(self, total: SupportsIndex | None) -> None:
         """Count from 0 again. A total that is not known is the bar's own the first time only."""
         if total is not None or self._tracked:
             self.total = total
         self._tracked = True
         self.current = 0
+
+    @property
+    def _whole(self) -> Any:  # noqa: ANN401  # a Progress, or that of asyncio
+        """The run, of which this is a task or which this is."""
+        raise NotImplementedError
 
     def _publish(self, content: Content) -> Sent:
         raise NotImplementedError
@@ -267,6 +280,14 @@ class TaskBar(Bar[Sent]):
     def ended(self) -> str:
         """How it has ended: a kind of event, empty while it has not."""
         return self._ended
+
+    @property
+    def _whole(self) -> Any:  # noqa: ANN401  # as above
+        return self._run
+
+    def _publish(self, content: Content) -> Sent:
+        sent: Sent = self._run._publish_of(self, content)  # noqa: SLF001  # this package's own
+        return sent
 
     def _check(self, kind: str) -> None:
         if self._ended and kind != "started":

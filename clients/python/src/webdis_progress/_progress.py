@@ -13,7 +13,7 @@ import redis
 from webdis_progress._bar import Bar, Content, TaskBar
 from webdis_progress._errors import CancelledError
 from webdis_progress._outbox import Call
-from webdis_progress._run import PATIENCE_SECONDS, Durability, RunBar, checked_client
+from webdis_progress._run import RunBar
 from webdis_progress._track import Tracking
 from webdis_progress._wire import Wire
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
     from types import TracebackType
     from typing import SupportsIndex
-
-    from redis import Redis
 
     from webdis_progress._run import Batch
 
@@ -59,7 +57,7 @@ class _Blocking(Bar[int]):
         Raises:
             CancelledError: Somebody asked for the work to stop.
         """
-        run = self._whole
+        run: Progress = self._whole
         with Tracking(run, self, items, text, total=total, per_second=per_second) as tracked:
             for item in items:
                 if tracked.is_due(item):
@@ -72,27 +70,35 @@ class _Blocking(Bar[int]):
             for publish in tracked.rest():
                 publish()
 
-    @property
-    def _whole(self) -> Progress:
-        """The run, of which this is a task or which this is."""
-        raise NotImplementedError
-
     def __enter__(self) -> Self:
         """Publish that it has begun."""
         self.started()
         return self
 
-    def _end(self, error: BaseException | None) -> None:
-        """Publish the end that the block comes to."""
-        if error is None:
-            self.done()
-        elif isinstance(error, CancelledError):
-            self.cancelled()
-        else:
-            self.failed(error)
+
+class Task(_Blocking, TaskBar[int]):
+    """A task of a run, made by `Progress.task`; threads may share it.
+
+    As a context manager it publishes ``started`` at once and ends by itself: ``done``, or
+    ``failed`` if the block raises, or ``cancelled`` if it raises `CancelledError`; either goes
+    on. A task that has failed does not end its run.
+    """
+
+    _run: Progress
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the task unless the block has done so."""
+        with self._run._unless_it_replaces(error):  # noqa: SLF001  # this module's own
+            if not self.ended:
+                self._end(error)
 
 
-class Progress(_Blocking, RunBar[int]):
+class Progress(_Blocking, RunBar[int, redis.Redis, Task]):
     """Publishes to one channel; threads may share it, and processes that fork.
 
     As a context manager it publishes ``started`` at once and ends the stream by itself with
@@ -124,63 +130,16 @@ class Progress(_Blocking, RunBar[int]):
         ValueError: ``total`` is negative, or 2^53 or more; ``durability`` is another one.
     """
 
-    def __init__(  # noqa: PLR0913  # all but three by name
-        self,
-        redis: Redis,
-        channel: str,
-        total: SupportsIndex | None = None,
-        *,
-        required: bool | None = None,
-        patience_seconds: float = PATIENCE_SECONDS,
-        durability: Durability = "primary",
-        count_tasks: bool = False,
-        started_text: str = "Started",
-        done_text: str = "Done",
-    ) -> None:
-        texts = (started_text, done_text)
-        super().__init__(
-            channel,
-            total,
-            required=required,
-            patience_seconds=patience_seconds,
-            durability=durability,
-            count_tasks=count_tasks,
-            texts=texts,
-        )
-        checked_client(redis, awaited=False, other="AsyncProgress")
-        self._wire = Wire(redis, self._commands, patience_seconds)
+    _is_awaited, _other = False, "AsyncProgress"
+    _task_type = Task
+
+    def _begin_here(self) -> None:
         self._lock = threading.RLock()
+        self._wire = Wire(self._redis, self._commands, self._patience_seconds)
 
-    def _become_writer(self) -> None:
-        super()._become_writer()
-        self._lock = threading.RLock()
-        self._wire.forget()
-
-    def task(  # all but one by name
-        self,
-        name: str,
-        total: SupportsIndex | None = None,
-        *,
-        label: str | None = None,
-        started_text: str = "Started",
-        done_text: str = "Done",
-    ) -> Task:
-        """Return a bar of its own within this run.
-
-        Args:
-            name: Of 1 to 200 characters; two tasks of the same name are one.
-            total: How many steps there are, if it is known.
-            label: What it is called for people; without one, its name.
-            started_text: What `started` says.
-            done_text: What `done` says.
-
-        Raises:
-            TypeError, ValueError: A value is not allowed; the message names it.
-        """
-        task = Task(self, name, total, label=label, started_text=started_text, done_text=done_text)
+    def _add_task(self, task: Task) -> None:
         with self._lock:
-            self._add_task(task)
-        return task
+            super()._add_task(task)
 
     @contextlib.contextmanager
     def batch(self) -> Iterator[None]:
@@ -232,13 +191,6 @@ class Progress(_Blocking, RunBar[int]):
         if self.cancel_requested():
             raise CancelledError("Somebody asked for the work to stop.")
 
-    @property
-    def _whole(self) -> Progress:
-        return self
-
-    def _new_task(self, name: str, label: str | None) -> Task:
-        return Task(self, name, label=label)
-
     def __enter__(self) -> Self:
         """Publish that the work has begun."""
         self._enter()
@@ -263,9 +215,6 @@ class Progress(_Blocking, RunBar[int]):
             self._leave_unsent()
             self._wire.drop()
         return isinstance(error, CancelledError)
-
-    def _publish(self, content: Content) -> int:
-        return self._publish_of(self, content)
 
     def _publish_of(self, bar: Bar[int], content: Content) -> int:
         with self._lock:
@@ -301,32 +250,3 @@ class Progress(_Blocking, RunBar[int]):
                 self._wire.drop()
             value: Answered = stop.value
             return value
-
-
-class Task(_Blocking, TaskBar[int]):
-    """A task of a run, made by `Progress.task`; threads may share it.
-
-    As a context manager it publishes ``started`` at once and ends by itself: ``done``, or
-    ``failed`` if the block raises, or ``cancelled`` if it raises `CancelledError`; either goes
-    on. A task that has failed does not end its run.
-    """
-
-    _run: Progress
-
-    @property
-    def _whole(self) -> Progress:
-        return self._run
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End the task unless the block has done so."""
-        with self._run._unless_it_replaces(error):  # noqa: SLF001  # this module's own
-            if not self.ended:
-                self._end(error)
-
-    def _publish(self, content: Content) -> int:
-        return self._run._publish_of(self, content)  # noqa: SLF001  # this module's own

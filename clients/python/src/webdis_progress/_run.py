@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias, TypeVar, get_args
 from weakref import WeakSet
 
 import redis
@@ -59,13 +59,14 @@ class Batch:
 
 
 _batch: ContextVar[Batch | None] = ContextVar("batch", default=None)
-_publishers: WeakSet[RunBar[Any]] = WeakSet()
+_publishers: WeakSet[RunBar[Any, Any, Any]] = WeakSet()
 
 
 def _after_fork() -> None:
     # A child counts for itself, or its messages would pass for its parent's.
     for publisher in list(_publishers):
-        publisher._become_writer()  # noqa: SLF001  # this module's own
+        publisher._outbox.become_writer()  # noqa: SLF001  # this module's own
+        publisher._begin_here()  # noqa: SLF001  # likewise
     if batch := _batch.get():  # the parent sends it
         batch.run = None
         batch.take()
@@ -75,6 +76,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 Client = TypeVar("Client")
+OneTask = TypeVar("OneTask", bound=TaskBar[Any])
 
 
 def checked_client(client: Client, *, awaited: bool, other: str) -> Client:
@@ -98,21 +100,27 @@ def checked_client(client: Client, *, awaited: bool, other: str) -> Client:
     return client
 
 
-class RunBar(Bar[Sent]):
+class RunBar(Bar[Sent], Generic[Sent, Client, OneTask]):
     """A run, but for the way to Redis; its arguments are those of `Progress`."""
 
-    def __init__(  # noqa: PLR0913  # as `Progress` takes them
+    _is_awaited: bool
+    _other: str  # what takes clients of the other kind
+    _task_type: type[OneTask]
+
+    def __init__(  # noqa: PLR0913  # all but three by name
         self,
+        redis: Client,
         channel: str,
-        total: SupportsIndex | None,
+        total: SupportsIndex | None = None,
         *,
-        required: bool | None,
-        patience_seconds: float,
-        durability: str,
-        count_tasks: bool,
-        texts: tuple[str, str],
+        required: bool | None = None,
+        patience_seconds: float = PATIENCE_SECONDS,
+        durability: Durability = "primary",
+        count_tasks: bool = False,
+        started_text: str = "Started",
+        done_text: str = "Done",
     ) -> None:
-        super().__init__(RUN, "", total, texts)
+        super().__init__(RUN, "", total, (started_text, done_text))
         self.channel = _event.key("channel", channel)
         if required is not None and not isinstance(required, bool):
             raise TypeError(f"required is {required!r}; True, False or None is needed")
@@ -131,11 +139,46 @@ class RunBar(Bar[Sent]):
         self._outbox = kind(self.channel, patience_seconds, self._notice)
         self._outbox.required = required is not False
         self._commands = Commands(self.channel, replicated=replicated)
+        self._redis = checked_client(redis, awaited=self._is_awaited, other=self._other)
+        self._begin_here()
         _publishers.add(self)
 
-    def _become_writer(self) -> None:
-        """Begin as a publisher of its own, in a process that was forked."""
-        self._outbox.become_writer()
+    def _begin_here(self) -> None:
+        """Have a lock and a connection of this process's own."""
+        raise NotImplementedError
+
+    def task(
+        self,
+        name: str,
+        total: SupportsIndex | None = None,
+        *,
+        label: str | None = None,
+        started_text: str = "Started",
+        done_text: str = "Done",
+    ) -> OneTask:
+        """Return a bar of its own within this run.
+
+        Args:
+            name: Of 1 to 200 characters; two tasks of the same name are one.
+            total: How many steps there are, if it is known.
+            label: What it is called for people; without one, its name.
+            started_text: What `started` says.
+            done_text: What `done` says.
+
+        Raises:
+            TypeError, ValueError: A value is not allowed; the message names it.
+        """
+        task = self._task_type(
+            self, name, total, label=label, started_text=started_text, done_text=done_text
+        )
+        self._add_task(task)
+        return task
+
+    def _add_task(self, task: OneTask) -> None:
+        task._counted = self._count_tasks  # noqa: SLF001  # its own
+        self._tasks.add(task.name)
+        if self._tasks_are_total:
+            self.total = len(self._tasks)
 
     @property
     def ended(self) -> str:
@@ -146,6 +189,17 @@ class RunBar(Bar[Sent]):
     def unsent(self) -> int:
         """How many events wait for Redis to be back, or were dropped meanwhile."""
         return self._outbox.unsent
+
+    @property
+    def _whole(self) -> Self:
+        return self
+
+    def _publish(self, content: Content) -> Sent:
+        return self._publish_of(self, content)
+
+    def _publish_of(self, bar: Bar[Sent], content: Content) -> Sent:
+        """Publish an event of the run, or of one of its tasks."""
+        raise NotImplementedError
 
     def _notice(self, words: str) -> Message:
         content = Content("message", words, (_event.level_json("warning"), ""))
@@ -201,16 +255,6 @@ class RunBar(Bar[Sent]):
                 ended = max(0, (self._current or 0) + step)
                 messages.append(self._make(Content("progress", "", current=ended), ts))
         return messages
-
-    def _new_task(self, name: str, label: str | None) -> TaskBar[Sent]:
-        """Return a task that is not counted."""
-        raise NotImplementedError
-
-    def _add_task(self, task: TaskBar[Sent]) -> None:
-        task._counted = self._count_tasks  # noqa: SLF001  # its own
-        self._tasks.add(task.name)
-        if self._tasks_are_total:
-            self.total = len(self._tasks)
 
     def _to_send(self, messages: list[Message]) -> list[Message]:
         """Leave messages to the batch that is open here, if there is one of this run.

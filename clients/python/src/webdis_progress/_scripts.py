@@ -18,8 +18,8 @@ from webdis_progress._limits import (
 # two digits (1: it is time to renew the expiry and to trim; 1: the writer sends again what is not
 # known here), then three for each message: its bar (empty: a later one is of the same), its entry
 # in the stream (empty: this is not published, but kept as the bar's state), its JSON. Answers with
-# a pair: the state after the last message, and 1 if a cancel is requested. Only with 1 where all was
-# as expected, which is the rule: there, a pair would take the writer 2 us more to read.
+# a pair: the state after the last message, and 1 if a cancel is requested. Where all was as
+# expected, which is the rule, it answers with 1: a pair takes the writer 2 us more to read.
 #
 # The state is one line: the last entry, the epoch, who wrote last, how many messages of that
 # writer were taken, and the kind that has ended the stream. As a rule a writer finds the line

@@ -30,7 +30,7 @@ class Tracking(Generic[Sent]):
 
     def __init__(  # noqa: PLR0913  # as `track` has them
         self,
-        run: RunBar[Sent],
+        run: RunBar[Sent, Any, Any],
         bar: Bar[Sent],
         items: object,
         text: str | Callable[[Any], str],
@@ -53,7 +53,8 @@ class Tracking(Generic[Sent]):
         if depth := bar._depth:  # noqa: SLF001  # this package's own, as are those below
             prefix = f"{bar.name}/" if isinstance(bar, TaskBar) else ""
             label = self._text or None
-            self._bar = self._run._new_task(f"{prefix}track {depth + 1}", label)  # noqa: SLF001
+            name = f"{prefix}track {depth + 1}"
+            self._bar = self._run._task_type(self._run, name, label=label)  # noqa: SLF001
         self._bar._begin(self._total)  # noqa: SLF001
         bar._depth += 1  # noqa: SLF001
         self._is_at_work = True

@@ -170,10 +170,6 @@ class Wire:
         if connection is not None:
             connection.disconnect()
 
-    def forget(self) -> None:
-        """Leave the connection to the process that this one was forked from."""
-        self._connection = None
-
 
 def _read(connection: Any) -> object:  # noqa: ANN401  # as above
     return connection.read_response()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery import signals
 
-from webdis_progress._errors import EndedError
+from webdis_progress._errors import CancelledError, EndedError
 from webdis_progress._progress import Progress
 
 if TYPE_CHECKING:
@@ -24,12 +24,8 @@ if TYPE_CHECKING:
 
 
 class _TaskProgress(Progress):
-    def _end(self, error: BaseException | None) -> None:
-        # A revoked task is ended by SIGTERM, which Celery turns into this.
-        if isinstance(error, SystemExit):
-            self.cancelled()
-        else:
-            super()._end(error)
+    # A revoked task is ended by SIGTERM, which Celery turns into this.
+    _stops = (CancelledError, SystemExit)
 
 
 def task_channel(task_id: str) -> str:
