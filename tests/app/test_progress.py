@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -628,6 +629,34 @@ def test_a_writer_is_not_copied(publisher_redis, channel, kind, take):
     for bar in (progress, progress.task("core-1")):
         with pytest.raises(TypeError, match=f"^{type(bar).__name__} cannot be copied or pickled"):
             take(bar)
+
+
+def test_a_signal_may_come_at_any_moment(publisher_redis, channel):
+    progress = Progress(publisher_redis, channel)
+    handled = []
+
+    def handle(*_):
+        handled.append(f"signal {len(handled)}")
+        progress.message(handled[-1])
+        assert not progress.cancel_requested()
+        signal.setitimer(signal.ITIMER_REAL, 0.0005)  # not again while it is handled
+
+    before = signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, 0.0005)
+    published = []
+    try:
+        while len(handled) < 100:
+            published.append(f"message {len(published)}")
+            progress.message(published[-1])
+            assert not progress.cancel_requested()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    progress.done("end")
+    seen = texts(publisher_redis, channel)
+    assert [text for text in seen if text.startswith("message")] == published
+    assert [text for text in seen if text.startswith("signal")] == handled
+    assert sequence(publisher_redis, channel) == list(range(1, len(seen) + 1))
 
 
 def test_advance_is_atomic_over_threads(publisher_redis, channel):

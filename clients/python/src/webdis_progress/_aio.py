@@ -170,7 +170,6 @@ class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]", Redis, AsyncTas
     _is_awaited, _other = True, "Progress"
     _task_type = AsyncTask
     _connection: Any = None
-    _hurried = False  # its time-outs are for one call only
 
     def _begin_here(self) -> None:
         if self._connection:
@@ -273,21 +272,20 @@ class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]", Redis, AsyncTas
                 return value
 
     async def _call(self, step: Call) -> object:
+        hurried = False  # its time-outs are for one call only
         try:
             if self._connection is None:
                 seconds = step.deadline - time.monotonic()
-                retry = Retry(NoBackoff(), 0)
-                connection = own_connection(self._redis.connection_pool, retry, seconds)
-                await connection.connect()
-                self._connection = connection
                 # Who only asks may never come to an end, which would close it.
-                ample = seconds >= ample_seconds(self._patience_seconds)
-                self._hurried = bool(step.command) or not ample
+                hurried = bool(step.command) or seconds < ample_seconds(self._patience_seconds)
+                retry = Retry(NoBackoff(), 0)
+                self._connection = own_connection(self._redis.connection_pool, retry, seconds)
+                await self._connection.connect()
             answer = await self._exchange(self._connection, step)
         except BaseException:
             await self._drop()
             raise
-        if self._hurried:
+        if hurried:
             await self._drop()
         return answer
 

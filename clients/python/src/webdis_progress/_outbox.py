@@ -105,6 +105,12 @@ class Outbox:
         self._failures = 0
         self._retry_at = 0.0
 
+    def put(self, messages: Sequence[Message]) -> None:
+        """Leave messages to the next that are delivered."""
+        for message in messages:
+            self._waiting.append(message)
+            self._waiting_bytes += message.size
+
     def deliver(self, messages: Sequence[Message], *, wait: bool = False) -> Steps:
         """Send messages after those that wait.
 
@@ -121,9 +127,7 @@ class Outbox:
         """
         wait = wait or self.required
         now = time.monotonic()
-        for message in messages:
-            self._waiting.append(message)
-            self._waiting_bytes += message.size
+        self.put(messages)
         if not wait and now < self._retry_at:
             self._drop_what_is_too_much()
             return 0

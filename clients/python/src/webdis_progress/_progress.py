@@ -18,10 +18,11 @@ from webdis_progress._track import Tracking
 from webdis_progress._wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from types import TracebackType
     from typing import SupportsIndex
 
+    from webdis_progress._event import Message
     from webdis_progress._run import Batch
 
     Item = TypeVar("Item")
@@ -134,6 +135,7 @@ class Progress(_Blocking, RunBar[int, redis.Redis, Task]):
     _task_type = Task
 
     def _begin_here(self) -> None:
+        self._is_delivering = False
         self._lock = threading.RLock()
         self._wire = Wire(self._redis, self._commands, self._patience_seconds)
 
@@ -163,7 +165,7 @@ class Progress(_Blocking, RunBar[int, redis.Redis, Task]):
     def flush(self) -> None:
         """Send what waits for Redis to be back, for as long as patience lasts."""
         with self._lock:
-            self._drive(self._outbox.deliver([], wait=True))
+            self._deliver([], wait=True)
 
     def request_cancel(self) -> bool:
         """Ask whoever does the work to stop; false if the stream has ended already.
@@ -219,12 +221,22 @@ class Progress(_Blocking, RunBar[int, redis.Redis, Task]):
     def _publish_of(self, bar: Bar[int], content: Content) -> int:
         with self._lock:
             messages = self._to_send(self._prepare(bar, content))
-            return self._drive(self._outbox.deliver(messages)) if messages else 0
+            return self._deliver(messages) if messages else 0
 
     def _send(self, batch: Batch) -> None:
         with self._lock:
             if messages := batch.take():
-                self._drive(self._outbox.deliver(messages))
+                self._deliver(messages)
+
+    def _deliver(self, messages: Sequence[Message], *, wait: bool = False) -> int:
+        if self._is_delivering:  # a signal's handler, or __del__, has interrupted it: it goes on
+            self._outbox.put(messages)
+            return 0
+        self._is_delivering = True
+        try:
+            return self._drive(self._outbox.deliver(messages, wait=wait))
+        finally:
+            self._is_delivering = False
 
     def _drive(self, steps: Generator[Call | float, Any, Answered]) -> Answered:
         """Do what the outbox wants done."""

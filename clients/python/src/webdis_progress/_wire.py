@@ -114,8 +114,7 @@ class Wire:
         self._redis = redis
         self._commands = commands
         self._ample_seconds = ample_seconds(patience)
-        self._hurried = False  # its time-outs are for one call only
-        self._connection: Any = None
+        self._connection: Any = None  # none also while it is used
 
     def publish(self, arguments: Sequence[bytes], deadline: float) -> Answer:
         """Run the script and return its answer.
@@ -141,28 +140,37 @@ class Wire:
         return self._call(command, deadline, _read)
 
     def _call(self, command: bytes, deadline: float, read: Callable[[Any], object]) -> object:
-        connection = self._connection
+        # Taken: a signal's handler that asks meanwhile would read this one's answer.
+        connection, self._connection = self._connection, None
+        hurried = False  # its time-outs are for one call only
         try:
             if connection is None:
                 seconds = deadline - time.monotonic()
+                hurried = seconds < self._ample_seconds
                 connection = own_connection(
                     self._redis.connection_pool, Retry(NoBackoff(), 0), seconds
                 )
                 connection.connect()
-                self._connection = connection
-                self._hurried = seconds < self._ample_seconds
             connection.send_packed_command([command])
             answer = read(connection)
         except NoScriptError:
+            self._put_back(connection)
             raise
         except BaseException:
             # An answer that nobody has read would pass for the next one's; and only a new
             # connection asks Sentinel who is the primary now.
-            self.drop()
+            if connection is not None:
+                connection.disconnect()
             raise
-        if self._hurried:
-            self.drop()
+        if hurried:
+            connection.disconnect()
+        else:
+            self._put_back(connection)
         return answer
+
+    def _put_back(self, connection: Any) -> None:  # noqa: ANN401  # as above
+        self.drop()
+        self._connection = connection
 
     def drop(self) -> None:
         """Give the connection up."""
