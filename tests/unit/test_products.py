@@ -57,6 +57,12 @@ def test_subscriber_imports_nothing_from_outside_of_its_folder():
             assert not name.startswith("/"), f"{file}: {name}"
 
 
+def test_bridges_are_short():
+    bridges = list((ROOT / "clients/python/src/webdis_progress/bridges").glob("*.py"))
+    assert len(bridges) > 1
+    assert [one for one in bridges if len(one.read_text("utf-8").splitlines()) > 100] == []
+
+
 def test_licence_is_the_same_everywhere():
     own = (ROOT / "LICENSE").read_text("utf-8")
     copies = list((ROOT / "clients").glob("*/LICENSE"))
