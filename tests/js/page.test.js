@@ -65,7 +65,15 @@ test("a page put aside lets its socket go, and comes back with all it missed", a
   subscribe(seen.options);
   await connected(seen);
   const closed = once(server.sockets[0], "close");
-  dispatch("pagehide");
+  const { WebSocket } = globalThis;
+  globalThis.document = { visibilityState: "hidden" };
+  globalThis.WebSocket = () => assert.fail("it would keep the browser from keeping the page");
+  try {
+    dispatch("pagehide");
+    dispatch("visibilitychange");
+  } finally {
+    Object.assign(globalThis, { WebSocket, document: undefined });
+  }
   await closed;
   server.publish(CHANNEL);
   assert.equal(server.opened, 1);

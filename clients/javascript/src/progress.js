@@ -663,9 +663,10 @@ class Connection {
   }
 
   /** The machine, the page or the network may have been away. */
-  #wake = () => {
+  #wake = (/** @type {Event} */ { type }) => {
     if (this.#socket) this.#check();
-    else {
+    // A page that is put aside is hidden after it was told so.
+    else if (type !== "visibilitychange" || globalThis.document?.visibilityState !== "hidden") {
       clearTimeout(this.#retry);
       this.#open();
     }
