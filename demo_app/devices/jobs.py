@@ -108,7 +108,7 @@ def check(session: Session, device: Device, version: str) -> Outcome:
 
 def _missing_neighbors(session: Session, device: Device) -> dict[str, str]:
     """Return the neighbours that a device does not see, by the interface."""
-    answer = session.read_json("show ip ospf neighbor json", "reading neighbours")
+    answer = session.read_json("show ip ospf neighbor json", "checking neighbours")
     full = {
         entry["ifaceName"].split(":")[0]
         for entries in answer["neighbors"].values()
@@ -120,7 +120,7 @@ def _missing_neighbors(session: Session, device: Device) -> dict[str, str]:
 
 
 def _routes(session: Session, device: Device) -> list[str]:
-    answer = session.read_json("show ip route json", "reading routes")
+    answer = session.read_json("show ip route json", "checking routes")
     found = []
     for network, protocol in device.routes.items():
         selected = [entry for entry in answer.get(network, []) if entry.get("selected")]
@@ -135,7 +135,7 @@ def _routes(session: Session, device: Device) -> list[str]:
 
 
 def _version(session: Session, wanted: str) -> list[str]:
-    answer = session.read("show version", "reading the version")
+    answer = session.read("show version", "checking the version")
     version = re.search(r"^FRRouting (\S+)", answer, re.MULTILINE)
     if version is None:
         raise DeviceError("its answer to `show version` was cut off")
@@ -144,10 +144,10 @@ def _version(session: Session, wanted: str) -> list[str]:
 
 def back_up(session: Session, device: Device, store: Store) -> Outcome:
     """Keep a device's configuration, if it is another one than the last that was kept."""
-    before, after = store.last(device.name), session.configuration()
+    after = session.configuration()
+    before = store.keep(device.name, after)
     if before == after:
         return Outcome("ok", "unchanged")
-    store.keep(device.name, after)
     if before is None:
         return Outcome("ok", f"first backup, {len(after.splitlines())} lines")
     diff = _diff(before, after)

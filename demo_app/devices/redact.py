@@ -8,10 +8,12 @@ REMOVED = "<removed>"
 # After these words, whatever comes up to the end of the line: FRRouting, IOS and EOS write the
 # secret last, and some write a word or a digit about its form before it.
 _LAST_ON_THE_LINE = re.compile(
-    r"^(?P<before>.*?\b(?:"
-    r"password|secret|passphrase|authentication-key|message-digest-key \d+ md5|key-string"
-    r"|md5|community|pre-shared-key|radius-server key|tacacs-server key|shared-key"
-    r")\s+)(?P<secret>\S.*?)\s*$",
+    r"^(?P<before>.*?(?:\b(?:"
+    r"password|secret|passphrase|authentication-key|key-string|md5|pre-shared-key|shared-key"
+    r"|snmp-server community|v3 (?:localized \S+ )?auth \S+"
+    # Neither the name of a chain of keys nor the number of a key.
+    r"|(?<!-)key(?!\s+(?:chain\b|\d+\s*$))"
+    r")|^\s*community)\s+)(?P<secret>\S.*?)\s*$",
     re.IGNORECASE | re.MULTILINE,
 )
 # JunOS: `secret "$9$…"; ## SECRET-DATA`.

@@ -84,7 +84,7 @@ def test_a_check_finds_every_device_well(visits, publisher_redis):
     found = events(publisher_redis, path)
     assert_each_device_ends_once(found, visits.names)
     said = {event["text"] for event in found if event.get("task") == "r1"}
-    assert {"check: waits", "connecting", "reading neighbours", "reading routes"} <= said
+    assert {"check: waits", "connecting", "checking neighbours", "checking routes"} <= said
     table = list(csv.DictReader(io.StringIO(visits.visitor.get(f"{path}/result.csv"))))
     assert [row["device"] for row in table] == visits.names
 
