@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import ceiling, workloads
+from bench.documents import commit
 from bench.processes import CLIENT_CORE, stop_all
 from bench.report import in_terminal, render
 from bench.systems import PEERS, ROOT, SYSTEMS, Lab, System
@@ -61,16 +62,9 @@ def environment(lab: Lab) -> dict[str, Any]:
         if line.startswith("model name")
     )
     packages_of_node = json.loads((PEERS / "socketio/package.json").read_text())["dependencies"]
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-    ).stdout.strip()
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit,
+        "commit": commit(),
         "processor": model,
         "cores": os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,8 +11,15 @@ from kit.checkout import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 ROWS = pytest.StashKey[list[Any]]()
+
+
+def chosen_page() -> Path | None:
+    """Return the document whose table is to be written, if ``FAULTS_PAGE`` names one."""
+    name = os.environ.get("FAULTS_PAGE")
+    return ROOT / name if name else None
 
 
 @pytest.fixture
@@ -26,7 +32,7 @@ def summarize(
     terminalreporter: pytest.TerminalReporter,
     title: str,
     markdown: Callable[[list[Any]], str],
-    write: Callable[[Path, list[Any]], None],
+    write: Callable[[Path, list[Any]], None] | None = None,
 ) -> None:
     """Show the rows of this run, and write them into the page that ``FAULTS_PAGE`` names.
 
@@ -34,13 +40,12 @@ def summarize(
         terminalreporter: Of the run that has ended.
         title: Stands above the table.
         markdown: Makes the table of the rows.
-        write: Puts it into a page.
+        write: Puts it into a page, where nobody has done that yet.
     """
     rows = terminalreporter.config.stash.get(ROWS, [])
     if not rows:
         return
     terminalreporter.write_sep("=", title)
     terminalreporter.write_line(markdown(rows))
-    page = os.environ.get("FAULTS_PAGE")
-    if page:
-        write(ROOT / Path(page), rows)
+    if write and (page := chosen_page()):
+        write(page, rows)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from kit.checkout import read_instance
-from tests.faults.rows import record, summarize  # noqa: F401  # a fixture
+from tests.faults.rows import ROWS, chosen_page, summarize
 from tests.nodes import report
+from tests.nodes.faults import FAULTS
 from tests.nodes.scene import Scene
 
 
@@ -16,16 +19,32 @@ def nodes_demo(start_demo):
 
 
 @pytest.fixture
-def scene(nodes_demo, browser, tmp_path):
+def scene(nodes_demo, browser, tmp_path, request):
     """Return what a fault strikes at; all nodes are well before and after."""
     instance = read_instance()
     assert len(instance["nodes"]) == 3, "make up NODES=3"
+    began, failed = time.time(), request.session.testsfailed
     made = Scene(instance, nodes_demo, browser, tmp_path)
     made.wait_until_well()
     yield made
     made.page.context.close()
+    if request.session.testsfailed > failed:
+        print(made.journals(began))
     made.wait_until_well()
 
 
+@pytest.fixture
+def record(request):
+    """Return what puts a row into the table, and into the document at once: a run may be ended."""
+    rows = request.config.stash.setdefault(ROWS, [])
+
+    def keep(row):
+        rows.append(row)
+        if page := chosen_page():
+            report.write(page, rows, FAULTS)
+
+    return keep
+
+
 def pytest_terminal_summary(terminalreporter) -> None:
-    summarize(terminalreporter, "nodes", report.markdown, report.write)
+    summarize(terminalreporter, "nodes", report.markdown)

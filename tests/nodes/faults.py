@@ -46,7 +46,7 @@ def _container(scene: Scene, node: Node) -> str:
 def redis_killed(scene: Scene, stack: ExitStack) -> None:
     """Kill the primary's Redis, and keep it down."""
     node = scene.primary
-    stack.callback(on, node, "systemctl start redis")
+    stack.callback(scene.bring_back, node)
     on(node, "systemctl kill --kill-whom=main --signal=KILL redis; systemctl stop redis")
     scene.wait_for_primary(node)
 
@@ -59,6 +59,7 @@ def redis_killed_once(scene: Scene, _stack: ExitStack) -> None:
 def node_stopped(scene: Scene, stack: ExitStack) -> None:
     """Stop the primary's node."""
     node = scene.primary
+    stack.callback(scene.bring_back, node)
     stack.callback(Container().start, _number(scene, node))
     Container().stop(_number(scene, node))
     scene.wait_for_primary(node)
@@ -70,6 +71,7 @@ def primary_cut_off(scene: Scene, _stack: ExitStack) -> None:
     with cut_off(node, *(other["address"] for other in scene.others(node))):
         scene.wait_for_primary(node)
         time.sleep(TWO_PRIMARIES_SECONDS)
+    scene.wait_until_healed(node)
 
 
 def publisher_cut_off(scene: Scene, _stack: ExitStack) -> None:
@@ -83,7 +85,7 @@ def publisher_cut_off(scene: Scene, _stack: ExitStack) -> None:
             cuts.enter_context(cut_off(other, own_address, ports=REDIS_AND_SENTINEL))
         cuts.enter_context(cut_off(node, *(other["address"] for other in scene.others(node))))
         time.sleep(2 * TWO_PRIMARIES_SECONDS)
-    scene.wait_for_primary(node)
+    scene.wait_until_healed(node)
 
 
 def primary_frozen(scene: Scene, _stack: ExitStack) -> None:
@@ -95,7 +97,7 @@ def primary_frozen(scene: Scene, _stack: ExitStack) -> None:
         f"'systemctl kill -s STOP redis; sleep {FROZEN_SECONDS}; systemctl kill -s CONT redis'",
     )
     scene.wait_for_primary(node)
-    time.sleep(FROZEN_SECONDS / 2)
+    scene.wait_until_healed(node)
 
 
 def planned_failover(scene: Scene, _stack: ExitStack) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import time
 from itertools import pairwise
@@ -120,6 +121,30 @@ class Scene:
             DEADLINE_SECONDS,
         )
 
+    def wait_until_healed(self, node: Node) -> None:
+        """Wait until a node that was the primary is a replica, and all is well."""
+        eventually(
+            lambda: verify.role(self.instance, node).endswith("link to its primary up"),
+            f"{node['name']} does not follow the new primary",
+            DEADLINE_SECONDS,
+        )
+        self.wait_until_well()
+
+    def bring_back(self, node: Node) -> None:
+        """Start the Redis of a node that was the primary, as a replica.
+
+        Sentinel would make it one after 10 to 20 s, which nothing that is measured here waits for.
+        """
+        primary = f"{self.primary['address']} {self.instance['redis']['port']}"
+        follow = f"redis-admin REPLICAOF {primary} && redis-admin CONFIG REWRITE"
+        on(node, f"systemctl start redis && {follow}")
+
+    def journals(self, since: float) -> str:
+        """Return what the nodes' services have said since a time."""
+        command = f"journalctl --since @{since:.0f} -u redis -u sentinel -u redis-live -u webdis"
+        said = [ssh(node["name"], f"{command} -o short-precise --no-pager") for node in self.nodes]
+        return "\n".join(answer.stdout or answer.stderr for answer in said)
+
     def play(self, fault: str, strike: Callable[[], None]) -> Row:
         """Publish, strike, publish on until the page shows what is new, and count.
 
@@ -149,6 +174,7 @@ class Scene:
             **count(sender, shown),
             untaken_seconds=_longest_gap(struck, taken.values()),
             silent_seconds=_longest_gap(struck, [at for _, at in shown]),
+            load_average=os.getloadavg()[0],
         )
 
 
