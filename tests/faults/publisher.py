@@ -1,6 +1,6 @@
 """Publishes a numbered message every 20 ms until its input is closed or the channel has ended.
 
-``python -m tests.faults.publisher CHANNEL`` prints a line for each message: its number,
+``python -m tests.faults.publisher CHANNEL FIRST`` prints a line for each message: its number,
 the time at which Redis had taken it, and ``taken`` or the error with which it was given up.
 """
 
@@ -25,7 +25,7 @@ def main() -> None:
         progress = Progress(
             connections.publisher(), sys.argv[1], durability=connections.durability()
         )
-        for number in range(MOST_MESSAGES):
+        for number in range(int(sys.argv[2]), MOST_MESSAGES):
             due = time.monotonic() + INTERVAL_SECONDS
             try:
                 progress.message(str(number))

@@ -113,15 +113,26 @@ class Publisher:
     """The publishing process."""
 
     def __init__(self, channel: str, log: Path, environment: dict[str, str]) -> None:
-        self._log = log
-        with log.open("w") as output:
+        self._log, self._channel, self._environment = log, channel, environment
+        log.write_text("")
+        self._start(0)
+
+    def _start(self, first: int) -> None:
+        with self._log.open("a") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.faults.publisher", channel],
+                [sys.executable, "-m", "tests.faults.publisher", self._channel, str(first)],
                 cwd=ROOT,
-                env={**os.environ, **environment},
+                env={**os.environ, **self._environment},
                 stdin=subprocess.PIPE,
                 stdout=output,
             )
+
+    def kill(self) -> None:
+        """Kill the process, and let another one go on after the number that was on its way."""
+        self._process.kill()
+        self._process.wait()
+        self._process.stdin.close()
+        self._start(self.outcomes()[-1][0] + 2)
 
     def outcomes(self) -> list[tuple[int, float, str]]:
         """Return number, time and outcome of each message so far."""

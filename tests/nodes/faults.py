@@ -16,6 +16,7 @@ import yaml
 
 from kit.checkout import ROOT, node_name
 from kit.container import Container
+from tests.demo_server import eventually
 from tests.faults.clock import HOUR_SECONDS, server_clock, set_clock
 from tests.faults.disk import fill, small_disk
 from tests.nodes.scene import cut_off, on
@@ -32,7 +33,10 @@ TWO_PRIMARIES_SECONDS = 6
 FULL_SECONDS = 10
 WRONG_SECONDS = 6
 OLDER, NEWER = "8.0.2", "8.0.6"
+STALE_SECONDS = 30  # longer than the publisher's last thousand messages take
 REDIS_AND_SENTINEL = "tcp dport { 6379, 26379 }"
+KILL = "systemctl kill --kill-whom=main --signal=KILL redis"
+KILL_FOR_GOOD = f"{KILL}; systemctl stop redis"
 
 
 def _number(scene: Scene, node: Node) -> int:
@@ -47,13 +51,13 @@ def redis_killed(scene: Scene, stack: ExitStack) -> None:
     """Kill the primary's Redis, and keep it down."""
     node = scene.primary
     stack.callback(scene.bring_back, node)
-    on(node, "systemctl kill --kill-whom=main --signal=KILL redis; systemctl stop redis")
+    on(node, KILL_FOR_GOOD)
     scene.wait_for_primary(node)
 
 
 def redis_killed_once(scene: Scene, _stack: ExitStack) -> None:
     """Kill the primary's Redis; systemd starts it again."""
-    on(scene.primary, "systemctl kill --kill-whom=main --signal=KILL redis")
+    on(scene.primary, KILL)
 
 
 def node_stopped(scene: Scene, stack: ExitStack) -> None:
@@ -129,6 +133,23 @@ def node_of_page_stopped(scene: Scene, stack: ExitStack) -> None:
     Container().stop(_number(scene, node))
 
 
+@contextmanager
+def page_on_replica(scene: Scene) -> Iterator[None]:
+    """Let the page listen to another node than the primary."""
+    eventually(
+        lambda: scene.node_of_page() != scene.primary or scene.reload(),
+        "the page always begins with the primary",
+    )
+    yield
+
+
+def node_of_page_cut_off(scene: Scene, _stack: ExitStack) -> None:
+    """Cut the node that the page listens to off from the others, until the page has left."""
+    node = scene.node_of_page()
+    with cut_off(node, *(other["address"] for other in scene.others(node))):
+        eventually(lambda: scene.node_of_page() != node, "the page stays")
+
+
 def quorum_lost(scene: Scene, stack: ExitStack) -> None:
     """Stop two of three Sentinels."""
     for node in scene.others(scene.primary):
@@ -187,6 +208,29 @@ def clock_wrong(scene: Scene, _stack: ExitStack) -> None:
         time.sleep(WRONG_SECONDS)
 
 
+def writer_killed(scene: Scene, stack: ExitStack) -> None:
+    """Kill the primary's Redis and keep it down, and with it who has the last messages."""
+    node = scene.primary
+    stack.callback(scene.bring_back, node)
+    on(node, KILL_FOR_GOOD)
+    scene.sender.kill()
+    scene.wait_for_primary(node)
+
+
+def stale_replica_first(scene: Scene, _stack: ExitStack) -> None:
+    """Stop a replica's Redis, later kill the two others, and start the one with old data first."""
+    primary = scene.primary
+    stale, other = scene.others(primary)
+    on(stale, "systemctl stop redis")
+    time.sleep(STALE_SECONDS)
+    for node in (primary, other):
+        on(node, KILL_FOR_GOOD)
+    on(stale, "systemctl start redis")
+    scene.wait_for_primary(primary)
+    for node in (primary, other):
+        scene.bring_back(node)
+
+
 def _releases() -> list[dict[str, str]]:
     """Return the archives of both releases, as the scenario `upgrade` has them."""
     scenario = yaml.safe_load((ROOT / "ansible/molecule/upgrade/molecule.yml").read_text())
@@ -225,16 +269,23 @@ FAULTS: dict[str, Callable[[Scene, ExitStack], None]] = {
     "a replica lost": replica_lost,
     f"both replicas lost for {ABSENT_SECONDS} s": replicas_lost,
     "the page's node stopped": node_of_page_stopped,
+    "the page's node, a replica, cut off from the others": node_of_page_cut_off,
     "two of three Sentinels stopped": quorum_lost,
     "all nodes stopped and started": all_restarted,
     "rolling restart, as an upgrade does it": rolling_restart,
     f"rolling upgrade from Redis {OLDER} to {NEWER}": upgraded,
     f"disk of the primary full for {FULL_SECONDS} s": disk_full,
     "clock of the primary's node back an hour, and right again": clock_wrong,
+    "not promised: primary's Redis and publisher killed (-9)": writer_killed,
+    f"not promised: a replica away for {STALE_SECONDS} s, both others killed, it back first": (
+        stale_replica_first
+    ),
 }
+NOT_PROMISED = [writer_killed, stale_replica_first]
 
 PREPARATIONS: dict[Callable[..., None], Callable[[Scene], AbstractContextManager[None]]] = {
     upgraded: older_release,
+    node_of_page_cut_off: page_on_replica,
     disk_full: primary_on_small_disk,
     clock_wrong: primary_with_clock,
 }

@@ -24,7 +24,8 @@ class Row:
         fault: What was done.
         taken: Messages that the publisher was told to be taken.
         refused: Messages that the publisher was told to be lost.
-        lost: Messages of ``taken`` that the page has never shown.
+        lost: Messages of ``taken`` that the page has never shown, or that are gone for a page
+            that is opened afterwards.
         doubled: Messages that the page has shown again.
         out_of_order: Messages that the page has shown after a later one.
         untaken_seconds: The longest time, from the fault on, in which none was taken.

@@ -21,6 +21,7 @@ from tests.faults.scene import (
     wait_until_shown,
 )
 from tests.nodes.report import Row
+from webdis_progress import events_after, position
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -88,7 +89,15 @@ class Scene:
         self._urls: list[str] = []  # of the sockets that the page has opened
         self.page.on("websocket", lambda socket: self._urls.append(socket.url))
         self.page.goto(f"{demo.url}/shared/")
+        self._wait_until_connected()
+
+    def _wait_until_connected(self) -> None:
         self.page.locator("#state", has_text=re.compile("^connected$")).wait_for()
+
+    def reload(self) -> None:
+        """Load the page again: it begins with any of the nodes."""
+        self.page.reload()
+        self._wait_until_connected()
 
     @property
     def primary(self) -> Node:
@@ -102,6 +111,7 @@ class Scene:
 
     def node_of_page(self) -> Node:
         """Return the node to which the page is connected."""
+        self.page.evaluate("0")  # meanwhile Playwright tells of new sockets
         return next(node for node in self.nodes if node["webdis"] == self._urls[-1])
 
     def wait_until_well(self) -> None:
@@ -154,28 +164,39 @@ class Scene:
         """
         self.page.evaluate("window.shown = []")
         channel = self.page.locator("run-progress").get_attribute("channel")
-        sender = Publisher(channel, self.folder / "publisher.log", {})
+        with verify.primary(self.instance) as client:
+            start = position(client, channel).seq
+        self.sender = Publisher(channel, self.folder / "publisher.log", {})
         try:
             wait_until_shown(self.page, MESSAGES_BEFORE)
             struck = time.time()
             strike()
-            wait_until_shown(self.page, max(sender.taken()) + MESSAGES_AFTER)
+            wait_until_shown(self.page, max(self.sender.taken()) + MESSAGES_AFTER)
         finally:
-            sender.stop()
-        return self._count(fault, sender, struck)
-
-    def _count(self, fault: str, sender: Publisher, struck: float) -> Row:
-        taken = sender.taken()
+            self.sender.stop()
+        taken = self.sender.taken()
         wait_until_shown(self.page, max(taken))
         shown = [(int(number), at) for number, at in self.page.evaluate("window.shown")]
+        kept = self._kept(channel, start)
+        gone = {number for number in taken if number > min(kept)} - kept
+        lost = gone | taken.keys() - {number for number, _ in shown}
         return Row(
             fault=fault,
             taken=len(taken),
-            **count(sender, shown),
+            **count(self.sender, shown) | {"lost": len(lost)},
             untaken_seconds=_longest_gap(struck, taken.values()),
             silent_seconds=_longest_gap(struck, [at for _, at in shown]),
             load_average=os.getloadavg()[0],
         )
+
+    def _kept(self, channel: str, after: int) -> set[int]:
+        """Return which numbers a page gets that is opened now; a stream keeps its last 10,000."""
+        kept: set[int] = set()
+        with verify.primary(self.instance) as client:
+            while events := events_after(client, channel, after):
+                kept |= {int(event["text"]) for event in events if event["text"].isdecimal()}
+                after = events[-1]["seq"]
+        return kept
 
 
 def _longest_gap(since: float, times: Any) -> float:
