@@ -12,6 +12,7 @@ FAULTS = "tests/faults/test_faults.py"
 BUILDS = "tests/server/test_source_build.py"
 QUICK_FAULTS = "redis_killed or webdis_killed or link_down"
 # Of the table of faults the first and the planned failover; `make test-nodes` has all.
+NODE_LESSON = "tutorial.md and Lose and server"
 NODE_TESTS = "kept or planned or stops or queue"
 NODE_TEST_MILLISECONDS = 60_000
 
@@ -176,7 +177,7 @@ LANES = [
         layers=[
             Layer("verify, three nodes", kit("verify")),
             # First of all, as the first node is the primary only until it was lost once.
-            Layer("documents, three nodes", pytest(DOCUMENTS, "-k", "tutorial.md and Three")),
+            Layer("documents, three nodes", pytest(DOCUMENTS, "-k", NODE_LESSON)),
             Layer("a server lost", pytest("tests/nodes", "-k", NODE_TESTS)),
         ],
     ),
