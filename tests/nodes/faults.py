@@ -35,6 +35,10 @@ WRONG_SECONDS = 6
 OLDER, NEWER = "8.0.2", "8.0.6"
 STALE_SECONDS = 30  # longer than the publisher's last thousand messages take
 REDIS_AND_SENTINEL = "tcp dport { 6379, 26379 }"
+UNTIL_REPLICAS_ARE_KNOWN = (
+    "for i in $(seq 300); do sentinel-admin SENTINEL REPLICAS %s | "
+    "grep -A 1 -x role-reported | grep -q -x master || exit 0; sleep 0.1; done; exit 1"
+)
 KILL = "systemctl kill --kill-whom=main --signal=KILL redis"
 KILL_FOR_GOOD = f"{KILL}; systemctl stop redis"
 
@@ -67,6 +71,17 @@ def node_stopped(scene: Scene, stack: ExitStack) -> None:
     stack.callback(Container().start, _number(scene, node))
     Container().stop(_number(scene, node))
     scene.wait_for_primary(node)
+
+
+@contextmanager
+def replicas_known(scene: Scene) -> Iterator[None]:
+    """Let each Sentinel have seen that what was a primary in an earlier fault is a replica.
+
+    One that has not, and is cut off for 13 s, makes the new primary a replica when it is back.
+    """
+    for node in scene.nodes:
+        on(node, UNTIL_REPLICAS_ARE_KNOWN % scene.instance["master_name"])
+    yield
 
 
 def primary_cut_off(scene: Scene, _stack: ExitStack) -> None:
@@ -285,6 +300,8 @@ NOT_PROMISED = [writer_killed, stale_replica_first]
 
 PREPARATIONS: dict[Callable[..., None], Callable[[Scene], AbstractContextManager[None]]] = {
     upgraded: older_release,
+    primary_cut_off: replicas_known,
+    publisher_cut_off: replicas_known,
     node_of_page_cut_off: page_on_replica,
     disk_full: primary_on_small_disk,
     clock_wrong: primary_with_clock,
