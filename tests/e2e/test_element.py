@@ -210,19 +210,26 @@ def test_a_pause_outlasts_what_is_done_to_the_element(open_page, channel):
     expect(page.locator("#messages")).to_contain_text("meanwhile")
 
 
-def test_a_replay_that_is_set_before_the_element_is_defined_is_asked(open_page, channel):
+def test_a_replay_that_is_set_before_the_element_is_defined_gives_way_to_the_next(
+    open_page, channel
+):
     channel.store("before")
     page = open_page(channel)
     page.evaluate("""async () => {
       const first = document.querySelector("run-progress");
       const late = document.createElement("late-progress");
       for (const name of ["url", "channel"]) late.setAttribute(name, first.getAttribute(name));
-      late.replay = () => fetch(first.replay);
+      window.ask = () => fetch(first.replay);
+      late.replay = window.ask;
       first.replaceWith(late);
       const { RunProgress } = await import("/static/webdis-progress/element.js");
       customElements.define("late-progress", class extends RunProgress {});
     }""")
     expect(page.locator("late-progress #messages")).to_contain_text("before")
+    page.evaluate("""() => {
+      document.querySelector("late-progress").replay = () => ask((window.again = true));
+    }""")
+    page.wait_for_function("again")
 
 
 def test_filter_copy_and_download_take_what_is_shown(open_page, channel):
