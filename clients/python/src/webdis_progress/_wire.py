@@ -169,8 +169,10 @@ class Wire:
         return answer
 
     def _put_back(self, connection: Any) -> None:  # noqa: ANN401  # as above
-        self.drop()
-        self._connection = connection
+        if self._connection is None:
+            self._connection = connection
+        else:
+            connection.disconnect()
 
     def drop(self) -> None:
         """Give the connection up."""
