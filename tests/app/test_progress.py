@@ -332,6 +332,20 @@ def test_a_track_within_another_has_a_task_of_its_own(publisher_redis, channel):
     assert (state["run"]["current"], state["run"]["total"]) == (4, 4)
 
 
+def test_tracks_at_the_same_time_have_bars_of_their_own(publisher_redis, channel):
+    progress = Progress(publisher_redis, channel)
+    own, left, on, late = (progress.track("ab", text) for text in ("own", "left", "on", "late"))
+    for items in (own, left, on):
+        next(items)
+    left.close()
+    next(late)
+    tasks = replay(publisher_redis, channel)["state"]["tasks"]
+    assert {task["task"]: task["text"] for task in tasks} == {"track 2": "late", "track 3": "on"}
+    own.close()
+    next(progress.track("ab", "next"))
+    assert replay(publisher_redis, channel)["state"]["run"]["text"] == "next"
+
+
 def test_track_of_nothing_and_of_an_iterator(publisher_redis, channel):
     progress = Progress(publisher_redis, channel)
     assert list(progress.track([])) == []

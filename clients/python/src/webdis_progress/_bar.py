@@ -59,7 +59,7 @@ class Bar(Generic[Sent]):
         self._current: int | None = None
         self._total: int | None = None
         self.total = total
-        self._depth = 0  # how many `track` are at work on it
+        self._tracks: dict[int, object] = {}  # that are at work on it: the first is its own
         self._tracked = False  # by one, at least
 
     @property

@@ -45,8 +45,8 @@ class _Blocking(Bar[int]):
     ) -> Iterator[Item]:
         """Yield ``items`` and publish how many are done.
 
-        One ``track`` after another begins its bar again. One within another has a task of
-        its own, which is named by how deep it is.
+        One ``track`` after another begins its bar again. One while another is at work, within
+        it or in another thread, has a task of its own: ``track 2`` and so on.
 
         Args:
             items: Anything that can be iterated over.

@@ -45,26 +45,32 @@ class Tracking(Generic[Sent]):
         self._text = "" if callable(text) else text
         self._interval_seconds = 1 / _event.number("per_second", per_second, least=0.001)
         self._count, self._reported, self._reported_at = 0, -1, 0.0
-        self._is_at_work = False
+        self._number = 0  # among those of its bar that are at work; none: it is not
 
     def __enter__(self) -> Self:
         """Begin to count."""
         bar = self._tracked
-        if depth := bar._depth:  # noqa: SLF001  # this package's own, as are those below
-            prefix = f"{bar.name}/" if isinstance(bar, TaskBar) else ""
-            label = self._text or None
-            name = f"{prefix}track {depth + 1}"
-            self._bar = self._run._task_type(self._run, name, label=label)  # noqa: SLF001
-        self._bar._begin(self._total)  # noqa: SLF001
-        bar._depth += 1  # noqa: SLF001
-        self._is_at_work = True
+        self._number = 1
+        # The first that is free; threads may begin at the same time.
+        while bar._tracks.setdefault(self._number, self) is not self:  # noqa: SLF001  # this package's own, as are those below
+            self._number += 1
+        try:
+            if self._number > 1:
+                prefix = f"{bar.name}/" if isinstance(bar, TaskBar) else ""
+                label = self._text or None
+                name = f"{prefix}track {self._number}"
+                self._bar = self._run._task_type(self._run, name, label=label)  # noqa: SLF001
+            self._bar._begin(self._total)  # noqa: SLF001
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         """Leave the bar to the next one; once only."""
-        if self._is_at_work:
-            self._tracked._depth -= 1  # noqa: SLF001
-        self._is_at_work = False
+        if self._number:
+            del self._tracked._tracks[self._number]  # noqa: SLF001
+        self._number = 0
 
     def is_due(self, item: object) -> bool:
         """Take the next item; tell whether it is time to report."""
