@@ -1,4 +1,4 @@
-"""The same through Progress: a page that was away asks for what it has missed."""
+"""The same with numbered messages: a page that was away asks for those that it has missed."""
 
 import os
 import time
@@ -13,35 +13,18 @@ CHANNEL = "progress:tutorial"
 app = Flask(__name__, static_folder=Path("clients/javascript/src").resolve())
 redis = Redis.from_url(os.environ["REDIS_URL"])
 PAGE = """
-<main><form method="post"><button>Run</button></form>
-<button id="leave">Disconnect</button> <button id="return">Connect</button><br></main>
+<main>
+  <form method="post"><button>Run</button></form>
+  <button id="leave">Disconnect</button> <button id="return">Connect</button>
+  <run-progress messages-only url="WEBDIS_URL" channel="CHANNEL" replay="/events" after="0">
+  </run-progress>
+</main>
 <script type="module">
-  import { subscribe } from "/src/progress.js";
-  const show = (text) =>
-    document.querySelector("main").append(text, document.createElement("br"));
-  let subscription;
-  let after = 0;
-  function connect() {
-    subscription = new AbortController();
-    subscribe({
-      url: "WEBDIS_URL",
-      channel: "CHANNEL",
-      after,
-      replay: "/events",
-      signal: subscription.signal,
-      onState: show,
-      onEvent: ({ seq, text }) => {
-        after = seq;
-        show(text);
-      },
-    });
-  }
-  connect();
-  document.querySelector("#leave").onclick = () => {
-    subscription.abort();
-    show("disconnected");
-  };
-  document.querySelector("#return").onclick = connect;
+  import { defineRunProgress } from "/src/element.js";
+  defineRunProgress();
+  const run = document.querySelector("run-progress");
+  document.querySelector("#leave").onclick = () => run.pause();
+  document.querySelector("#return").onclick = () => run.resume();
 </script>"""
 
 

@@ -14,35 +14,18 @@ app = Flask(__name__, static_folder=Path("clients/javascript/src").resolve())
 app.secret_key = os.environ["SECRET_KEY"]
 redis = Redis.from_url(os.environ["REDIS_URL"])
 PAGE = """
-<main><form method="post"><button>Run</button></form>
-<button id="leave">Disconnect</button> <button id="return">Connect</button><br></main>
+<main>
+  <form method="post"><button>Run</button></form>
+  <button id="leave">Disconnect</button> <button id="return">Connect</button>
+  <run-progress messages-only url="WEBDIS_URL" channel="CHANNEL" replay="/events/CHANNEL" after="0">
+  </run-progress>
+</main>
 <script type="module">
-  import { subscribe } from "/src/progress.js";
-  const show = (text) =>
-    document.querySelector("main").append(text, document.createElement("br"));
-  let subscription;
-  let after = 0;
-  function connect() {
-    subscription = new AbortController();
-    subscribe({
-      url: "WEBDIS_URL",
-      channel: "CHANNEL",
-      after,
-      replay: "/events/CHANNEL",
-      signal: subscription.signal,
-      onState: show,
-      onEvent: ({ seq, text }) => {
-        after = seq;
-        show(text);
-      },
-    });
-  }
-  connect();
-  document.querySelector("#leave").onclick = () => {
-    subscription.abort();
-    show("disconnected");
-  };
-  document.querySelector("#return").onclick = connect;
+  import { defineRunProgress } from "/src/element.js";
+  defineRunProgress();
+  const run = document.querySelector("run-progress");
+  document.querySelector("#leave").onclick = () => run.pause();
+  document.querySelector("#return").onclick = () => run.resume();
 </script>"""
 
 
