@@ -55,7 +55,7 @@ class Lesson:
     Args:
         name: Of its file, its blueprint, its address and its pictures.
         page: Of its blueprint, the page that it begins with.
-        title: For people.
+        title: For people, the same as the tutorial's heading.
         idea: What it is about, in a sentence.
         code: The lines that do it.
     """
@@ -101,7 +101,7 @@ LESSONS = (
     Lesson(
         "shared",
         "show",
-        "Run a slow function",
+        "Nothing is lost",
         "The same messages, each with a number. The page asks for what it missed: none is lost.",
         (
             Excerpt(
@@ -122,7 +122,7 @@ LESSONS = (
     Lesson(
         "own",
         "show",
-        "A channel of your own",
+        "An identifier for each user",
         "An identifier that nobody can guess, so that each user sees their own messages only.",
         (
             Excerpt(
@@ -143,7 +143,7 @@ LESSONS = (
     Lesson(
         "job",
         "new",
-        "A background job",
+        "A job in the background",
         "Work that outlives its request: percent, time left, cancel, and what failure looks like.",
         (
             Excerpt("Start: into the queue", "demo_app/lessons/job.py", "token = queue.", "return"),
@@ -160,7 +160,7 @@ LESSONS = (
     Lesson(
         "audit",
         "new",
-        "Port audit",
+        "Audit the ports",
         "A job with a result: does the message server's firewall do what its rules say?",
         (
             Excerpt(
@@ -180,7 +180,7 @@ LESSONS = (
     Lesson(
         "devices",
         "new",
-        "Devices",
+        "Walk through your devices",
         "Check, back up and change real routers, many at a time, a bar for each.",
         (
             Excerpt(

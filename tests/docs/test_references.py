@@ -12,6 +12,7 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
+from demo_app.lessons.catalogue import LESSONS
 from kit.checkout import ROOT
 
 TRACKED = subprocess.run(
@@ -34,13 +35,14 @@ def tokens(name: str):
 
 
 @cache
+def headings(name: str) -> set[str]:
+    parsed = tokens(name)
+    return {parsed[at + 1].content for at, one in enumerate(parsed) if one.type == "heading_open"}
+
+
 def anchors(name: str) -> set[str]:
     """Return the anchors of a document's headings, as GitHub makes them."""
-    parsed = tokens(name)
-    headings = [
-        parsed[at + 1].content for at, token in enumerate(parsed) if token.type == "heading_open"
-    ]
-    return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings}
+    return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings(name)}
 
 
 def links(name: str) -> list[str]:
@@ -48,6 +50,11 @@ def links(name: str) -> list[str]:
         str(token.attrs.get("href") or token.attrs.get("src"))
         for token in tokens(name)
         if token.type in {"link_open", "image"}
+    ] + [
+        link
+        for token in tokens(name)
+        if token.type in {"html_block", "html_inline"}
+        for link in re.findall(r'\b(?:src|srcset)="([^"]*)"', token.content)
     ]
 
 
@@ -170,3 +177,11 @@ def test_messages_lead_to_an_entry_that_exists():
     }
     assert {"the-bridge-question", "no-dhcp", "root-and-sudo"} <= led_to
     assert led_to <= anchors("docs/troubleshooting.md")
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name)
+def test_a_lesson_has_one_name_on_its_page_and_in_the_tutorial(lesson):
+    assert lesson.title in headings("docs/tutorial.md") | headings("docs/devices.md")
+    assert {f"lesson-{lesson.name}-{scheme}.png" for scheme in ("light", "dark")} <= {
+        Path(link).name for link in links("docs/tutorial.md") + links("docs/devices.md")
+    }

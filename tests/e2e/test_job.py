@@ -39,7 +39,7 @@ def start(page, ending="succeeds"):
     page.goto("/job/")
     page.get_by_label(ending).check()
     page.get_by_role("button", name="Start").click()
-    expect(page.locator("h1")).to_have_text("A background job")
+    expect(page.locator("h1")).to_have_text("A job in the background")
 
 
 def percent(page):

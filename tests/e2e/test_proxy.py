@@ -134,7 +134,8 @@ def test_forms_redirects_and_links_know_prefix_and_scheme(proxy):
     visitor.wait_for(path, "running")
     assert visitor.post(path, action=f"{path}/cancel") == path
     visitor.wait_for(path, "cancelled")
-    assert visitor.get("/job").count("A background job")  # by a redirect with scheme and host
+    # By a redirect with scheme and host.
+    assert visitor.get("/job").count("A job in the background")
 
 
 def test_the_page_of_a_job_is_live_under_the_prefix(proxy, launch):
