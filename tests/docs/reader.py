@@ -232,7 +232,7 @@ class Reader:
         for option in options:
             # What was seen may be of the page before.
             last = block.content.splitlines()[-1].removeprefix("see ")
-            self._page.get_by_text(last).first.wait_for()
+            self._page.get_by_text(last).filter(visible=True).first.wait_for()
             self._page.set_viewport_size(PICTURE_SIZE)
             self._page.emulate_media(reduced_motion="reduce")  # each bar where it goes
             self._page.screenshot(path=PICTURES / f"{option.removeprefix('picture=')}.png")
