@@ -102,7 +102,7 @@ LESSONS = (
         "shared",
         "show",
         "Nothing is lost",
-        "The same messages, each with a number. The page asks for what it missed: none is lost.",
+        "The same messages, each with a number. The page asks for those that it missed.",
         (
             Excerpt(
                 "The function says where it is",
