@@ -11,7 +11,7 @@ Fenced blocks of a Markdown file, by the word after the fence:
 ``browser``     ``open URL``, ``press BUTTON``, ``type TEXT into LABEL``, ``reload``,
                 ``see TEXT``
 ``browser picture=NAME``
-                the same, and leaves ``test-results/NAME.png``
+                the same, and leaves ``test-results/NAME.png``; ``NAME:HEIGHT`` in pixels
 ``js console``  typed into the console of the open page
 ``text console``  lines that the console then shows
 ``LANGUAGE file=PATH``  a part of that file, word for word

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 COMMAND_SECONDS = 900
 BACKGROUND_SECONDS = 120
 PICTURES = ROOT / "test-results"
-PICTURE_SIZE = {"width": 720, "height": 300}
+PICTURE_WIDTH, PICTURE_HEIGHT = 720, 300
 SEEN_MILLISECONDS = 60_000
 # A page that waits for the answer to a form goes on changing, but cannot be asked any
 # more: so it says itself what it shows.
@@ -233,9 +233,12 @@ class Reader:
             # What was seen may be of the page before.
             last = block.content.splitlines()[-1].removeprefix("see ")
             self._page.get_by_text(last).filter(visible=True).first.wait_for()
-            self._page.set_viewport_size(PICTURE_SIZE)
+            name, _, height = option.removeprefix("picture=").partition(":")
+            self._page.set_viewport_size(
+                {"width": PICTURE_WIDTH, "height": int(height or PICTURE_HEIGHT)}
+            )
             self._page.emulate_media(reduced_motion="reduce")  # each bar where it goes
-            self._page.screenshot(path=PICTURES / f"{option.removeprefix('picture=')}.png")
+            self._page.screenshot(path=PICTURES / f"{name}.png")
 
     def _act(self, block: Block, line: str) -> None:
         verb, _, rest = line.partition(" ")
