@@ -301,6 +301,13 @@ for (const [name, [answer, message]] of Object.entries(mistakes))
     for (const error of seen.errors) assert.match(error.message, message);
   });
 
+test("a replay that has its answer at hand needs no promise", async (t) => {
+  const server = await start(t);
+  const seen = listener(t, server);
+  subscribe({ ...seen.options, replay: () => [] });
+  await connected(seen);
+});
+
 test("without onError the console tells", async (t) => {
   const told = t.mock.method(console, "error", () => {});
   const server = await start(t);

@@ -485,7 +485,8 @@ class Subscription {
         reject(failure(`did not answer within ${times.replay / 1000} s`)),
       );
       const after = this.#joined ? this.#last : null;
-      this.#replay(after, request.signal, this.#epoch ?? "").then(read).then(resolve, reject);
+      const given = this.#replay(after, request.signal, this.#epoch ?? "");
+      Promise.resolve(given).then(read).then(resolve, reject); // who has it at hand needs no promise
     });
     return answer.finally(() => {
       clearTimeout(timer);
