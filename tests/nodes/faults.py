@@ -77,7 +77,7 @@ def node_stopped(scene: Scene, stack: ExitStack) -> None:
 def replicas_known(scene: Scene) -> Iterator[None]:
     """Let each Sentinel have seen that what was a primary in an earlier fault is a replica.
 
-    One that has not, and is cut off for 13 s, makes the new primary a replica when it is back.
+    One that has not takes the next primary for a mistake; `redis-failover` waits by itself.
     """
     for node in scene.nodes:
         on(node, UNTIL_REPLICAS_ARE_KNOWN % scene.instance["master_name"])
@@ -300,8 +300,10 @@ NOT_PROMISED = [writer_killed, stale_replica_first]
 
 PREPARATIONS: dict[Callable[..., None], Callable[[Scene], AbstractContextManager[None]]] = {
     upgraded: older_release,
-    primary_cut_off: replicas_known,
-    publisher_cut_off: replicas_known,
+    **dict.fromkeys(
+        (redis_killed, node_stopped, primary_cut_off, primary_frozen, publisher_cut_off),
+        replicas_known,
+    ),
     node_of_page_cut_off: page_on_replica,
     disk_full: primary_on_small_disk,
     clock_wrong: primary_with_clock,
