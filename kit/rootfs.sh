@@ -15,7 +15,7 @@ archive=$directory/debian-$suite-$(echo "$recipe" | sha256sum | cut -c1-12).tar
 
 # Debian's mirror and its security archive as this host itself uses them; empty
 # on other systems, where mmdebstrap knows the official ones.
-repositories=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | sort -u)
+repositories=$(apt-get indextargets --no-release-info --format '$(REPO_URI)' 2>/dev/null | sort -u)
 mirror=$(echo "$repositories" | grep -m1 '/debian/$' || true)
 security=$(echo "$repositories" | grep -m1 'debian-security/*$' || true)
 

@@ -12,8 +12,10 @@ import time
 
 import pytest
 import redis
+import yaml
 from websockets.exceptions import InvalidStatus
 
+from kit.checkout import ROOT
 from kit.verify import publisher, redis_as
 from kit.websocket import Page, trust
 from tests.provisioning import provision
@@ -226,6 +228,42 @@ def test_a_way_out_adds_a_location_and_is_tried_before_it_replaces_anything(inst
     finally:
         assert provision(tags).returncode == 0
     assert ask(instance, "/more") == 404
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("ipv6", [True, False])
+def test_nginx_starts_where_ipv6_is_off(tmp_path, ipv6):
+    role = ROOT / "ansible/roles/webdis_edge"
+    play = {
+        "hosts": "redis_primary",
+        "gather_facts": False,
+        "vars_files": [str(role / f"{part}/main.yml") for part in ("defaults", "vars")],
+        "tasks": [
+            {
+                "ansible.builtin.template": {
+                    "src": str(role / "templates/nginx.conf.j2"),
+                    "dest": "/run/webdis-kit-test-nginx.conf",
+                    # The kernel's answer to a socket of IPv6 is the one of a system without.
+                    "validate": "systemd-run --quiet --wait --pipe "
+                    "--property='RestrictAddressFamilies=AF_INET AF_UNIX' nginx -t -q -c %s",
+                },
+                "vars": {"_webdis_edge_if_inet6": {"stat": {"exists": ipv6}}},
+            },
+            {
+                "ansible.builtin.file": {
+                    "path": "/run/webdis-kit-test-nginx.conf",
+                    "state": "absent",
+                }
+            },
+        ],
+    }
+    file = tmp_path / "playbook.yml"
+    file.write_text(yaml.safe_dump([play]))
+    answer = provision(playbook=file)
+    if ipv6:
+        assert "[::]:80 failed (97: Address family not supported by protocol)" in answer.stdout
+    else:
+        assert answer.returncode == 0, answer.stdout
 
 
 # Last in this file: they use up what this address may ask for.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import http.server
+import importlib.util
 import json
 import subprocess
 import sys
@@ -123,3 +124,35 @@ def test_an_answer_that_is_cut_off_is_nobody_s_digest(tmp_path, origin):
     cut_off = candidate(f"{origin}/cut-off.tar.gz", version="2.0")
     answer = run_module(tmp_path / "cache", [cut_off])
     assert "No source archive of a is in the cache or can be downloaded" in answer["msg"]
+
+
+MIRROR = "http://mirror.example.org/debian/"
+
+
+@pytest.mark.parametrize(
+    ("sources", "host"),
+    [
+        (f"deb {MIRROR} trixie main\ndeb {MIRROR}-security trixie-security main", MIRROR),
+        ("deb http://archive.ubuntu.com/ubuntu/ noble main", "https://deb.debian.org/debian/"),
+        (None, "https://deb.debian.org/debian/"),
+    ],
+    ids=["Debian", "Ubuntu", "no apt"],
+)
+def test_debians_pool_is_at_apts_mirror_or_else_at_debians_own_host(
+    monkeypatch, tmp_path, sources, host
+):
+    if sources is None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+    else:  # the real apt-get, which has not fetched any lists of these
+        (tmp_path / "parts").mkdir()
+        (tmp_path / "sources.list").write_text(f"{sources}\n")
+        (tmp_path / "apt.conf").write_text(
+            f'Dir::Etc::SourceList "{tmp_path}/sources.list";\n'
+            f'Dir::Etc::SourceParts "{tmp_path}/parts";\n'
+        )
+        monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
+    spec = importlib.util.spec_from_file_location("source_archive", MODULE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.resolve("debian-pool:main/a/a.tar.gz") == [f"{host}pool/main/a/a.tar.gz"]
+    assert module.resolve("https://example.org/a.tar.gz") == ["https://example.org/a.tar.gz"]

@@ -124,7 +124,7 @@ def resolve(url: str) -> list[str]:
         return [url]
     try:
         output = subprocess.run(
-            ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"],
+            ["apt-get", "indextargets", "--no-release-info", "--format", "$(REPO_URI)"],
             capture_output=True,
             text=True,
             check=True,

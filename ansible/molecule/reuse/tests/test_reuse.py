@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -13,9 +14,11 @@ import pytest
 import redis
 from websockets.sync.client import connect
 
-from kit.checkout import INSTANCE, INSTANCES_DIR
+from kit.checkout import INSTANCE, INSTANCES_DIR, ROOT
 
-CERTIFICATE = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "fullchain.pem"
+FOLDER = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
+SCENARIO = ROOT / "ansible/molecule/reuse"
+CERTIFICATE = FOLDER / "fullchain.pem"
 SCORES = {"username": "scores", "password": "only-for-this-test-of-scores"}
 
 
@@ -72,5 +75,50 @@ def test_each_server_has_the_services_that_were_asked_for_and_no_others(server, 
     )
 
 
+def test_the_whole_server_tells_its_metrics():
+    url = "http://127.0.0.1:9100/metrics"
+    program = f"import urllib.request as r; print(r.urlopen('{url}').read().decode())"
+    assert "\nwebdis_max_subscribers " in on("whole", f'python3 -c "{program}"')
+
+
 def test_a_third_program_is_built_and_runs():
     assert "Version 5.1" in on("relay", "/opt/fping/current/sbin/fping --version")
+
+
+def store_runs(program):
+    answer = subprocess.run(
+        [
+            *(ROOT / ".venv/bin/ansible-playbook", f"--inventory={SCENARIO}/inventory/hosts.yml"),
+            *(f"--extra-vars=redis_program={program}", SCENARIO / "redis.yml"),
+        ],
+        env={
+            **os.environ,
+            "ANSIBLE_CONFIG": str(ROOT / "kit/ansible/ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": str(FOLDER / "collections"),
+            "ANSIBLE_COLLECTIONS_SCAN_SYS_PATH": "false",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return answer.returncode == 0, " ".join(answer.stdout.split())
+
+
+@pytest.mark.timeout(1800)  # a build
+def test_valkey_takes_the_place_of_redis_where_no_data_is_in_the_way():
+    before = on("store", "readlink /opt/redis/current; systemctl show -P MainPID redis")
+    done, said = store_runs("valkey")
+    assert not done
+    assert re.search("cannot read data of the format REDIS[0-9]{4}, which /var/lib/redis has", said)
+    assert on("store", "readlink /opt/redis/current; systemctl show -P MainPID redis") == before
+
+    on("store", "systemctl stop redis && rm -r /var/lib/redis/*")
+    done, said = store_runs("valkey")
+    assert done, said
+    assert "valkey_version:9" in on("store", "redis-admin INFO server")
+    test_webdis_hands_on_what_a_redis_elsewhere_is_told()
+
+    done, said = store_runs("redis")
+    assert not done
+    assert "cannot read data of the format VALKEY080, which /var/lib/redis has" in said
+    assert "valkey_version:9" in on("store", "redis-admin INFO server")
