@@ -20,7 +20,7 @@ from websockets.typing import Origin
 
 from kit import verify
 from kit.checkout import read_instance
-from kit.instance import ssh
+from kit.ssh import ssh
 from webdis_progress import Progress
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kit import container, instance, lab, metrics, nodes, providers, status, tls, verify
+from kit import container, instance, lab, nodes, providers, status, tls, verify
 from kit.checkout import (
     HOST_ROOT,
     KIT_DIR,
@@ -21,33 +21,27 @@ from kit.checkout import (
     check_name,
     host_name,
     read_instance,
+    remembered,
 )
-from kit.errors import KitError, drop_output
-from kit.steps import Phases
+from kit.errors import KitError, choice, drop_output
+from kit.run_logged import Phases
 from kit.vagrant import DATA_DIR, LAN_FILE, Vagrant, machine_on_the_lan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SOURCES = ("auto", "upstream")
-
-
-def _choice(variable: str, default: str, valid: tuple[str, ...]) -> str:
-    """Return an environment variable's value if it is one of ``valid``."""
-    value = os.environ.get(variable) or default
-    if value not in valid:
-        raise KitError(f"{variable}={value} is not known; valid are: {', '.join(valid)}.", 2)
-    return value
+METRICS = ("0", "1", "full")
 
 
 def _wanted() -> instance.Wanted:
     """Return what the environment asks for."""
     return instance.Wanted(
-        sources=_choice("SOURCES", "auto", SOURCES),
+        sources=choice("SOURCES", SOURCES, "auto"),
         tls_settings=tls.settings_from_environment(),
         routers=lab.routers_wanted(),
         nodes=nodes.wanted(),
-        metrics=metrics.wanted(),
+        metrics=choice("METRICS", METRICS) or remembered("kit_metrics"),
     )
 
 
@@ -84,8 +78,7 @@ def guest_inventory() -> None:
 
     Writes what its host reaches it by, too, as ``up`` and ``provision`` do on the host.
     """
-    lab_variables = lab.variables(lab.routers_wanted())
-    metrics_variables = metrics.variables(metrics.wanted())
+    wanted = _wanted()
     PROVISIONED_FILE.unlink(missing_ok=True)
     provider = os.environ["PROVIDER"]
     key = HOST_ROOT / DATA_DIR / provider / "private_key"  # where insert_key puts it
@@ -96,9 +89,8 @@ def guest_inventory() -> None:
         "kit_dir": str(KIT_DIR),
         "kit_cache_dir": str(KIT_DIR / "cache"),
     }
-    (tls_variables,) = tls.prepare(tls.settings_from_environment(), [machine.address])
-    variables = connection | tls_variables | lab_variables | metrics_variables
-    print(instance.inventory([machine], [variables]), end="")
+    (variables,) = instance.told(wanted, [machine])
+    print(instance.inventory([machine], [connection | variables]), end="")
 
 
 def down() -> None:

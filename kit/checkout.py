@@ -85,15 +85,20 @@ def read_instance() -> dict[str, Any]:
     return instance
 
 
-def of_server(variable: str) -> Any:  # noqa: ANN401  # whatever a variable can hold
-    """Return a variable that the last ``make up`` of this instance has left in the inventory."""
+def remembered(variable: str) -> Any:  # noqa: ANN401  # whatever a variable can hold
+    """Return a variable that the last ``make up`` of this instance has left in the inventory.
+
+    None where there is none, or where what it stands for has been taken away, which 0 does.
+    """
     import yaml  # noqa: PLC0415  # `make doctor` runs before there is an environment
 
     try:
         inventory = yaml.safe_load(INVENTORY_FILE.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    return inventory["all"]["children"]["redis_primary"]["hosts"]["server"].get(variable)
+    value = inventory["all"]["children"]["redis_primary"]["hosts"]["server"].get(variable)
+    # What was being taken away when that run was cut off is taken away again.
+    return None if value in (0, "0") and PROVISIONED_FILE.exists() else value
 
 
 def write_private(path: Path, content: str) -> None:

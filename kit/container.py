@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.checkout import BRIDGE, CACHE_DIR, CHECKOUT_ID, NAME, ROOT, SSH_KEY, node_name
-from kit.errors import KitError
+from kit.errors import KitError, choice
 from kit.machine import Machine
-from kit.steps import run_logged
+from kit.run_logged import run_logged
 from kit.system import as_root, ensure_packages
 
 if TYPE_CHECKING:
@@ -47,13 +47,6 @@ BLOCKS = ("198.18", "198.19")
 FIRST_SUBNET = 66
 SUBNETS = 190
 SUBNET_PREFIX = 24
-# In the order in which nspawn.sh takes the first that the container can use: systemd-resolved's
-# own, what programs of this host ask, NetworkManager's where that is a server on loopback.
-NAME_SERVERS = [
-    Path("/run/systemd/resolve/resolv.conf"),
-    Path("/etc/resolv.conf"),
-    Path("/run/NetworkManager/no-stub-resolv.conf"),
-]
 INTERRUPTED_HINT = "Run the same command again: it goes on from where this one stopped."
 
 
@@ -235,12 +228,14 @@ def root_file_system(suite: str, packages: list[str]) -> str:
 
 
 def _nspawn(label: str, action: str, *arguments: str) -> None:
-    run_logged(
+    lines = run_logged(
         label,
         as_root([str(SCRIPT), action, *arguments]),
         log=f"container-{action}",
         hint=INTERRUPTED_HINT,
     )
+    for warning in (line for line in lines if line.startswith("Warning: ")):
+        print(warning)
 
 
 def _table(name: str) -> str:
@@ -291,9 +286,7 @@ def boot_wanted() -> str:
     Raises:
         KitError: It says something else, or no systemd runs here to start it; exit code 2.
     """
-    asked = os.environ.get("BOOT") or ""
-    if asked not in ("", "0", "1"):
-        raise KitError(f"BOOT={asked} is not allowed; 1 and 0 are.", exit_code=2)
+    asked = choice("BOOT", ("0", "1"))
     if asked == "1" and not Path("/run/systemd/system").is_dir():
         raise KitError("BOOT=1 needs systemd as this host's first process.", exit_code=2)
     return asked
@@ -342,7 +335,6 @@ class Container:
                 ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", NAME, "-f", str(SSH_KEY)],
                 check=True,
             )
-        _warn_of_name_servers()
         names = node_names(NAME)
         made = all((STATE_DIR / name / "ssh_host_keys").exists() for name in names)
         archive = "" if made else root_file_system(suite, IMAGE_PACKAGES)
@@ -419,19 +411,6 @@ def _stop(name: str) -> bool:
 def _address(node: int, record: dict[str, Any]) -> str:
     """Return a node's address; the bridge itself has the one before the first node's."""
     return re.sub(r"0/24$", str(node + 1), record["subnet"])
-
-
-def _warn_of_name_servers() -> None:
-    """Say it early where this host names no server that the container could ask."""
-    lines = [line for file in NAME_SERVERS if file.exists() for line in file.open()]
-    servers = [line.split()[1] for line in lines if re.match(r"nameserver\s+\S", line)]
-    if all(server.startswith("127.") or server == "::1" for server in servers):
-        known = " ".join(dict.fromkeys(servers)) or "none"
-        print(
-            f"Warning: this host has no name server but on its loopback ({known}), which the "
-            f"container cannot reach: it installs nothing that is not in its image. "
-            f"See docs/troubleshooting.md#no-network-in-the-container."
-        )
 
 
 def of_this_checkout() -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from kit import container, lab, metrics, nodes, providers, tls, verify
+from kit import container, lab, nodes, providers, tls, verify
 from kit.checkout import (
     CACHE_DIR,
     ENV_FILE,
@@ -32,8 +32,9 @@ from kit.checkout import (
 )
 from kit.errors import KitError
 from kit.local.provider import Local
-from kit.steps import Phases, run_logged
-from kit.system import wait_until
+from kit.run_logged import Phases, run_logged
+from kit.ssh import login, ssh
+from kit.system import wait_while
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
 SSH_SECONDS = 60.0
 MESSAGE_SECONDS = 60.0
-COMMAND_SECONDS = 60.0
 ORIGINS = {
     "upstream": "built from the release archive",
     "debian-pool": "built from Debian's copy of the release",
@@ -59,7 +59,8 @@ class Wanted:
         tls_settings: How browsers reach the edge; None for no edge and no TLS.
         routers: Of the lab; None for no lab.
         nodes: How many servers.
-        metrics: What shows how they are, as `kit.metrics` has it; None for nothing.
+        metrics: What shows how they are: ``1``, ``full`` with Prometheus, ``0`` to take it away;
+            None for nothing, so that nobody pays for it who has none.
     """
 
     sources: str
@@ -113,23 +114,19 @@ def _up_local(provider: Local, wanted: Wanted, phases: Phases) -> None:
 
 def _wait_for_message(provider: Local) -> None:
     instance = read_instance()
-    problem = ""
 
-    def arrives() -> bool:
-        nonlocal problem
+    def problem() -> str:
         try:
             verify.message_arrives(instance)
         except verify.FAILURES as error:
-            problem = str(error)
-        else:
-            return True
-        return False
+            return str(error) or type(error).__name__
+        return ""
 
-    wait_until(
-        arrives,
+    wait_while(
+        problem,
         MESSAGE_SECONDS,
-        lambda: (
-            f"No message came through within {MESSAGE_SECONDS:.0f} s ({problem}). "
+        lambda found: (
+            f"No message came through within {MESSAGE_SECONDS:.0f} s ({found}). "
             f"{provider.where_to_look()} See docs/troubleshooting.md#failed-checks."
         ),
     )
@@ -184,10 +181,7 @@ def provision(
         KitError: A step failed; its log has been shown.
     """
     with phases.phase("SSH"):
-        variables = tls.prepare(wanted.tls_settings, [machine.address for machine in machines])
-        variables[0] |= lab.variables(wanted.routers)
-        for of_node in variables:
-            of_node.update(metrics.variables(wanted.metrics))
+        variables = told(wanted, machines)
         # Before the inventory, by which the number of routers is remembered.
         PROVISIONED_FILE.unlink(missing_ok=True)
         _connect(provider, machines, variables)
@@ -213,6 +207,16 @@ def provision(
     servers = [line for line in recap if "changed=" in line and line.startswith("server")]
     if servers and all("changed=0" in line for line in servers):
         print("Nothing had to be changed.")
+
+
+def told(wanted: Wanted, machines: list[Machine]) -> list[dict[str, Any]]:
+    """Return for each node what the playbook is told; make the keys and certificates for it."""
+    variables = tls.prepare(wanted.tls_settings, [machine.address for machine in machines])
+    variables[0] |= lab.variables(wanted.routers)
+    if wanted.metrics is not None:
+        for of_node in variables:
+            of_node["kit_metrics"] = wanted.metrics
+    return variables
 
 
 def finish() -> None:
@@ -260,22 +264,16 @@ def write_ssh_config(machines: list[Machine], kit_dir: Path) -> None:
     write_private(
         SSH_CONFIG,
         "".join(
-            f"Host {host_name(node)} {node_name(node)}\n"
-            f"  HostName {machine.address}\n"
-            f"  User root\n"
-            f'  IdentityFile "{_ssh_path(machine.private_key)}"\n'
-            f"  IdentitiesOnly yes\n"
-            f'  UserKnownHostsFile "{_ssh_path(kit_dir / "ssh" / "known_hosts")}"\n'
-            f"  StrictHostKeyChecking yes\n"
-            f"  LogLevel ERROR\n"
+            login(
+                f"{host_name(node)} {node_name(node)}",
+                machine.address,
+                "root",
+                machine.private_key,
+                kit_dir / "ssh" / "known_hosts",
+            )
             for node, machine in enumerate(machines, 1)
         ),
     )
-
-
-def _ssh_path(path: Path) -> str:
-    """Return a path as a value of ssh_config, where ``%`` begins a token."""
-    return str(path).replace("%", "%%")
 
 
 def _write_inventory(machines: list[Machine], more: list[dict[str, Any]]) -> None:
@@ -325,48 +323,17 @@ def inventory(machines: list[Machine], variables: list[dict[str, Any]]) -> str:
     return str(yaml.safe_dump({"all": {"children": groups}}, sort_keys=False))
 
 
-def ssh(
-    host: str, *command: str, script: str | None = None, timeout_seconds: float = COMMAND_SECONDS
-) -> subprocess.CompletedProcess[str]:
-    """Run a command on a node.
-
-    Args:
-        host: As ``.kit/ssh_config`` calls it.
-        command: Is put together to one line for its shell.
-        script: For the command's standard input.
-        timeout_seconds: For all of it; a node that hangs answers with exit code 255, as one
-            that cannot be reached.
-    """
-    line = ["ssh", "-F", str(SSH_CONFIG), "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", host]
-    try:
-        return subprocess.run(
-            [*line, *command],
-            input=script,
-            stdin=subprocess.DEVNULL if script is None else None,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=timeout_seconds,
-        )
-    except subprocess.TimeoutExpired:
-        problem = f"{host} has not answered within {timeout_seconds:.0f} s"
-        return subprocess.CompletedProcess(line, 255, "", problem)
-
-
 def _wait_for_ssh(provider: MachineProvider, node: int) -> None:
-    problem = ""
-
-    def let_in() -> bool:
-        nonlocal problem
+    def problem() -> str:
         answer = ssh(host_name(node), "true")
-        problem = answer.stderr.strip()
-        return answer.returncode == 0
+        code = answer.returncode
+        return "" if code == 0 else answer.stderr.strip() or f"exit code {code}"
 
-    wait_until(
-        let_in,
+    wait_while(
+        problem,
         SSH_SECONDS,
-        lambda: (
-            f"{NAME} did not let us in by SSH within {SSH_SECONDS:.0f} s ({problem}). "
+        lambda found: (
+            f"{NAME} did not let us in by SSH within {SSH_SECONDS:.0f} s ({found}). "
             f"{provider.where_to_look()}"
         ),
     )

@@ -7,22 +7,18 @@ import os
 import re
 import shutil
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kit.checkout import (
     HOST_ROOT,
     KIT_DIR,
-    PROVISIONED_FILE,
     ROOT,
-    SSH_CONFIG,
-    of_server,
     read_instance,
+    remembered,
     write_private,
 )
-from kit.errors import KitError
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from kit.errors import KitError, choice
+from kit.ssh import login, ssh
 
 FEWEST_ROUTERS, MOST_ROUTERS = 2, 20
 FAULTS = ("hang", "refuse", "truncate", "slow", "link-down", "none")
@@ -42,7 +38,8 @@ def routers_wanted() -> int | None:
     """
     given = os.environ.get("LAB") or ""
     if not given:
-        return _remembered()
+        remembered_number: int | None = remembered("lab_routers")
+        return remembered_number
     number = int(given) if re.fullmatch(r"[0-9]{1,4}", given) else -1
     if number != 0 and not FEWEST_ROUTERS <= number <= MOST_ROUTERS:
         raise KitError(
@@ -51,12 +48,6 @@ def routers_wanted() -> int | None:
             2,
         )
     return number
-
-
-def _remembered() -> int | None:
-    number: int | None = of_server("lab_routers")
-    # A lab that was being taken away when that run was cut off is taken away again.
-    return None if number == 0 and PROVISIONED_FILE.exists() else number
 
 
 def variables(routers: int | None) -> dict[str, Any]:
@@ -94,24 +85,12 @@ def finish(instance: dict[str, Any]) -> None:
     ]
     known = [f"[{address}]:{r['port']} {key}\n" for r in lab["routers"] for key in host_keys]
     write_private(LAB_DIR / "known_hosts", "".join(known))
-    folder = _on_the_host(LAB_DIR)
+    folder = HOST_ROOT / LAB_DIR.relative_to(ROOT)
     hosts = "".join(f"Host {r['name']}\n  Port {r['port']}\n" for r in lab["routers"])
     write_private(
         LAB_DIR / "ssh_config",
-        f"{hosts}"
-        f"Host *\n"
-        f"  HostName {address}\n"
-        f"  User {lab['user']}\n"
-        f'  IdentityFile "{folder / KEY.name}"\n'
-        f"  IdentitiesOnly yes\n"
-        f'  UserKnownHostsFile "{folder / "known_hosts"}"\n'
-        f"  StrictHostKeyChecking yes\n"
-        f"  LogLevel ERROR\n",
+        hosts + login("*", address, lab["user"], folder / KEY.name, folder / "known_hosts"),
     )
-
-
-def _on_the_host(path: Path) -> Path:
-    return HOST_ROOT / path.relative_to(ROOT)
 
 
 def _lab(instance: dict[str, Any]) -> dict[str, Any]:
@@ -123,12 +102,7 @@ def _lab(instance: dict[str, Any]) -> dict[str, Any]:
 
 def _on_the_server(*command: str) -> str:
     """Run the lab's own program on the server; return what it printed."""
-    answer = subprocess.run(
-        ["ssh", "-F", SSH_CONFIG, "-o", "BatchMode=yes", "server", "router-lab", *command],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    answer = ssh("server", "router-lab", *command)
     if answer.returncode:
         raise KitError(
             f"The lab did not do it: {answer.stderr.strip() or 'no answer'}. "
@@ -160,10 +134,6 @@ def show() -> None:
 def fault() -> None:
     """Break one thing of the router that ``ROUTER`` names, as ``KIND`` says, or mend it."""
     names = [router["name"] for router in _lab(read_instance())["routers"]]
-    for variable, valid in (("ROUTER", names), ("KIND", FAULTS)):
-        value = os.environ.get(variable) or ""
-        if value not in valid:
-            raise KitError(f"{variable}={value} is not known; valid are: {', '.join(valid)}.", 2)
-    router, kind = os.environ["ROUTER"], os.environ["KIND"]
+    router, kind = choice("ROUTER", names, None), choice("KIND", FAULTS, None)
     _on_the_server("fault", router, kind)
     print(f"{router} is well again." if kind == "none" else f"{router} has the fault {kind}.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kit import providers
 from kit.checkout import node_name, read_instance
-from kit.errors import KitError
+from kit.errors import KitError, choice
 from kit.local.provider import Local
 from kit.machine import NUMBERS_OF_NODES
 
@@ -54,11 +54,7 @@ def chosen() -> int:
     Raises:
         KitError: There is none of that number; exit code 2.
     """
-    given = os.environ.get("NODE") or "1"
-    valid = [str(node) for node in range(1, there_are() + 1)]
-    if given not in valid:
-        raise KitError(f"NODE={given} is not known; valid are: {', '.join(valid)}.", 2)
-    return int(given)
+    return int(choice("NODE", [str(node) for node in range(1, there_are() + 1)], "1"))
 
 
 def _one_of_several() -> tuple[int, MachineProvider]:

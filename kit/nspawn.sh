@@ -114,15 +114,20 @@ remove_unit() {
     systemctl daemon-reload
 }
 
-# This host's name servers, but for those on its loopback, which no container can reach. Where there
-# is no other, what somebody has written there stays. (kit/container.py says so: NAME_SERVERS.)
+# systemd-resolved's own name servers, what programs of this host ask, and NetworkManager's where that is a
+# server on loopback, which no container can reach: the first file that names another one. Where none does,
+# what somebody has written into the container stays.
 hand_over_name_servers() {
-    for file in /run/systemd/resolve/resolv.conf /etc/resolv.conf /run/NetworkManager/no-stub-resolv.conf; do
+    set -- /run/systemd/resolve/resolv.conf /etc/resolv.conf /run/NetworkManager/no-stub-resolv.conf
+    for file in "$@"; do
         if grep '^nameserver' "$file" 2>/dev/null | grep -qvE '[[:space:]](127\.|::1$)'; then
             rm -f "$root/etc/resolv.conf" && cp -L "$file" "$root/etc/resolv.conf"
-            break
+            return
         fi
     done
+    known=$(sed -n 's/^nameserver[[:space:]]*//p' "$@" 2>/dev/null | sort -u | xargs)
+    echo "Warning: this host has no name server but on its loopback (${known:-none}), which the container cannot" \
+        "reach: it installs nothing that is not in its image. See docs/troubleshooting.md#no-network-in-the-container."
 }
 
 # What a unit runs at boot, too, whatever has become of the checkout by then.
@@ -130,7 +135,7 @@ start() {
     name=$1 directory=$2 bridge=$3 gateway=$4 subnet=$5 table=$6
     root=$directory/closed/rootfs
     network
-    hand_over_name_servers
+    hand_over_name_servers >/dev/null
     echo $$ >"$directory/pid" # systemd-nspawn keeps it
     exec systemd-nspawn --quiet --boot "--machine=$name" "--directory=$root" \
         "--network-bridge=$bridge" --register=no --keep-unit --link-journal=no \
@@ -144,6 +149,7 @@ up() {
     unpack
     let_in
     network
+    hand_over_name_servers
     cp "$0" "$program.new" && mv "$program.new" "$program" # one may be running
     if [ -d /run/systemd/system ]; then write_unit; fi
     [ -z "$(nspawn_pid)" ] || return 0

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from kit.checkout import INSTANCE
 from kit.container import Container
 from kit.doctor import checks
-from kit.errors import KitError
+from kit.errors import KitError, choice
 from kit.local.provider import Local
 from kit.vagrant import Vagrant
 
@@ -48,11 +47,8 @@ def choose() -> MachineProvider | Local:
         KitError: The name is not known, this host lacks what it takes, or the checkout
             has a machine of another provider.
     """
-    wanted = os.environ.get("PROVIDER") or "auto"
     usable = _usable()
-    if wanted != "auto" and wanted not in usable:
-        valid = ", ".join(["auto", *usable])
-        raise KitError(f"PROVIDER={wanted} is not known; valid are: {valid}.", 2)
+    wanted = choice("PROVIDER", ("auto", *usable), "auto")
     existing = current()
     if existing:
         if wanted not in ("auto", existing.name):

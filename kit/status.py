@@ -14,6 +14,7 @@ from kit import instance, providers, verify
 from kit.checkout import KIT_DIR, ROOT, host_name, read_instance
 from kit.errors import KitError
 from kit.local import health
+from kit.ssh import ssh
 from kit.websocket import TIMEOUT_SECONDS, trust
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _nodes(described: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"name": "server", **health.read(port)}
         return
     provider = cast("MachineProvider", providers.current())
-    script = (ROOT / "kit/probe.py").read_text(encoding="utf-8")
+    script = (ROOT / "kit/server_status.py").read_text(encoding="utf-8")
     for number, node in enumerate(described["nodes"], 1):
         state: dict[str, Any] = {"name": node["name"]}
         if described["sentinels"]:
@@ -93,7 +94,7 @@ def _nodes(described: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 }
                 continue
             state["role"] = verify.role(described, node)
-        answer = instance.ssh(host_name(number), "python3", "-", str(port), script=script)
+        answer = ssh(host_name(number), "python3", "-", str(port), script=script)
         if answer.returncode:
             said = answer.stderr.strip().rpartition("\n")[2]
             yield state | {"wrong": f"does not answer by SSH: {said}"}

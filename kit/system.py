@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kit.checkout import ROOT
 from kit.errors import KitError
-from kit.steps import run_logged
+from kit.run_logged import run_logged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,21 +83,21 @@ def ensure_packages(names: list[str]) -> None:
     )
 
 
-def wait_until(
-    condition: Callable[[], bool], timeout_seconds: float, complaint: Callable[[], str]
+def wait_while(
+    problem: Callable[[], object], timeout_seconds: float, complaint: Callable[[object], str]
 ) -> None:
-    """Return when ``condition`` is true.
+    """Return when there is no problem any more.
 
     Args:
-        condition: Asked every 50 ms.
+        problem: Asked every 50 ms; what it returns is false where there is none.
         timeout_seconds: How long to wait.
-        complaint: Returns the sentence for when it does not become true.
+        complaint: Returns the sentence for when it stays, given what it was at last.
 
     Raises:
-        KitError: It did not become true in time.
+        KitError: It was still there when the time was over.
     """
     deadline = time.monotonic() + timeout_seconds
-    while not condition():
+    while found := problem():
         if time.monotonic() > deadline:
-            raise KitError(complaint())
+            raise KitError(complaint(found))
         time.sleep(0.05)

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from kit.checkout import KIT_DIR, NAME, host_name, write_private
-from kit.errors import KitError
+from kit.errors import KitError, choice
 
 TLS_DIR = KIT_DIR / "tls"
 CA_FILE = TLS_DIR / "ca.pem"  # what clients trust
@@ -52,8 +52,7 @@ def settings_from_environment() -> Settings | None:
     Raises:
         KitError: A value is not allowed, or one of the two files comes without the other.
     """
-    if (asked := os.environ.get("TLS") or "0") not in ("0", "1"):
-        raise KitError(f"TLS={asked} is not known; valid are: 0, 1.", 2)
+    asked = choice("TLS", ("0", "1"), "0")
     names = ("TLS_CERTIFICATE", "TLS_KEY")
     own = {name: Path(value).resolve() for name in names if (value := os.environ.get(name))}
     if asked == "0":

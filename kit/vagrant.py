@@ -9,7 +9,7 @@ from pathlib import Path
 from kit.checkout import KIT_DIR, NAME, ROOT, host_name, node_name, write_private
 from kit.errors import KitError
 from kit.machine import NUMBERS_OF_NODES, Machine
-from kit.steps import run_logged
+from kit.run_logged import run_logged
 
 LAN_FILE = "/etc/webdis-kit/lan.json"  # written by vagrant/guest/join_lan.py
 DATA_DIR = ".vagrant/machines/default"  # what Vagrant keeps in a checkout, by provider

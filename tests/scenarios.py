@@ -10,8 +10,8 @@ import tempfile
 
 from kit.checkout import ROOT
 from kit.container import chosen_suite
-from kit.errors import KitError
-from kit.steps import run_logged
+from kit.errors import KitError, choice
+from kit.run_logged import run_logged
 
 MOLECULE_DIR = ROOT / "ansible" / "molecule"
 
@@ -29,9 +29,7 @@ def run() -> None:
         KitError: One failed; its log and the journal of its services have been shown.
     """
     suite = chosen_suite()
-    wanted = os.environ.get("SCENARIO")
-    if wanted and wanted not in names():
-        raise KitError(f"SCENARIO={wanted} is not known; valid are: {', '.join(names())}.", 2)
+    wanted = choice("SCENARIO", names())
     for name in [wanted] if wanted else names():
         with tempfile.TemporaryDirectory() as state:
             _run_one(name, suite, state)

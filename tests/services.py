@@ -11,7 +11,7 @@ import redis
 
 from kit.local.configuration import LOCAL_DIR
 from kit.local.provider import Local
-from kit.steps import Phases
+from kit.run_logged import Phases
 from kit.verify import publisher
 from tests.demo_server import eventually
 

@@ -16,8 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.checkout import CACHE_DIR
-from kit.doctor import pairs
-from kit.doctor.commands import COMMANDS, VAGRANT_SITE
+from kit.doctor.incompatible_versions import (
+    HOLDS_AT_LOAD,
+    kvm_and_virtualbox,
+    vagrant_and_virtualbox,
+)
+from kit.doctor.install_commands import COMMANDS, VAGRANT_SITE
 from kit.local import compiler
 
 PYTHON = (3, 11)
@@ -242,10 +246,10 @@ def virtualbox() -> list[Check]:
     if kvm_in_use(_read("/proc/modules")):
         command = "stop the machines of KVM, then sudo modprobe -r kvm_intel kvm_amd kvm"
         checks.append(_missing("hypervisor", "KVM has the processor", command, "hardware"))
-    problem = pairs.vagrant_and_virtualbox(checks[0].found, checks[1].found)
+    problem = vagrant_and_virtualbox(checks[0].found, checks[1].found)
     if problem:
         checks.append(_missing("versions", problem, VAGRANT_SITE))
-    problem, cure = pairs.kvm_and_virtualbox(checks[1].found, _read(pairs.HOLDS_AT_LOAD))
+    problem, cure = kvm_and_virtualbox(checks[1].found, _read(HOLDS_AT_LOAD))
     if problem:
         checks.append(_missing("KVM", problem, cure, "hardware"))
     if checks[1].ok:
@@ -374,8 +378,8 @@ def _upstream() -> list[Check]:
 
 def _name_server() -> Check:
     # Where packages come from, as this host itself is set up; elsewhere a release host.
-    targets = _output("apt-get", "indextargets", "--format", "$(REPO_URI)") or ""
-    repository = re.search(r"https?://([^/:\s]+)", targets)
+    targets = _output("apt-get", "indextargets", "--no-release-info", "--format", "$(REPO_URI)")
+    repository = re.search(r"https?://([^/:\s]+)", targets or "")
     host = repository[1] if repository else HOSTS[0]
     try:
         socket.getaddrinfo(host, 443)

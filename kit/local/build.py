@@ -23,7 +23,7 @@ from kit.doctor.checks import how_to_get
 from kit.errors import KitError
 from kit.local import compiler, package
 from kit.local.configuration import LOCAL_DIR, SOURCE_ARCHIVE
-from kit.steps import run_logged
+from kit.run_logged import run_logged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

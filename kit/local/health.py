@@ -1,4 +1,4 @@
-"""How the programs of ``PROVIDER=local`` are: what `kit.probe` says of a server's."""
+"""How the programs of ``PROVIDER=local`` are: what `kit.server_status` says of a server's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from kit.checkout import LOG_DIR
 from kit.local.configuration import LOCAL_DIR
 from kit.local.provider import PROC
-from kit.probe import process, subscribers
+from kit.server_status import process, subscribers
 
 PROGRAMS = ("redis", "webdis")
 # What supervisord writes: "2026-11-27 08:41:47,338 WARN exited: webdis (terminated by SIGKILL; …)".

@@ -38,10 +38,10 @@ from kit.local.configuration import (
     Variables,
     subscribers,
 )
-from kit.system import wait_until
+from kit.system import wait_while
 
 if TYPE_CHECKING:
-    from kit.steps import Phases
+    from kit.run_logged import Phases
 
 CODE_DIR = Path(__file__).parent
 STATE_FILE = LOCAL_DIR / "state.json"
@@ -126,10 +126,10 @@ class Local:
         if pid is None:
             return False
         os.kill(pid, signal.SIGTERM)
-        wait_until(
-            lambda: not self.running(),
+        wait_while(
+            self.running,
             STOP_SECONDS,
-            lambda: f"{NAME} (process {pid}) does not end. {self.where_to_look()}",
+            lambda _: f"{NAME} (process {pid}) does not end. {self.where_to_look()}",
         )
         return True
 
@@ -298,17 +298,16 @@ def _pid(program: str, mark: str) -> int | None:
 
 def _end_leftovers(ports: list[int]) -> None:
     """End what a supervisor that was killed has left."""
-    marks = {"webdis": _webdis_running()}
+    _end("webdis", _webdis_running())
     if ports:
-        marks["redis"] = f"{ADDRESS}:{ports[0]}"
-    for program, mark in marks.items():
-        pid = _pid(program, mark)
-        if pid is not None:
-            os.kill(pid, signal.SIGKILL)
-            _wait_for_end(program, mark)
+        _end("redis", f"{ADDRESS}:{ports[0]}")
 
 
-def _wait_for_end(program: str, mark: str) -> None:
-    wait_until(
-        lambda: _pid(program, mark) is None, STOP_SECONDS, lambda: f"{program} does not end."
-    )
+def _end(program: str, mark: str) -> None:
+    if (pid := _pid(program, mark)) is not None:
+        os.kill(pid, signal.SIGKILL)
+        wait_while(
+            lambda: _pid(program, mark),
+            STOP_SECONDS,
+            lambda found: f"{program} (process {found}) does not end.",
+        )

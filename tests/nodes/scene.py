@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from kit import verify
-from kit.instance import ssh
+from kit.ssh import ssh
 from tests.demo_server import eventually
 from tests.faults.scene import (
     MESSAGES_AFTER,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kit.checkout import ROOT
-from kit.doctor import checks, commands
+from kit.doctor import checks, install_commands
 
 CAPTURED = ROOT / "tests/ruby/captured"
 INTEL = "processor\t: 0\nflags\t\t: fpu vme vmx ssse3\n"
@@ -71,9 +71,9 @@ def test_bridges_of_the_default_route():
     assert checks.linux_bridges("", "") == ([], [])
 
 
-@pytest.mark.parametrize("name", sorted(commands.COMMANDS))
+@pytest.mark.parametrize("name", sorted(install_commands.COMMANDS))
 def test_everything_can_be_got_somewhere(name):
-    assert commands.COMMANDS[name]["other"]
+    assert install_commands.COMMANDS[name]["other"]
 
 
 def run_doctor(path: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -94,7 +94,9 @@ def test_a_host_with_nothing_is_told_the_commands_and_fails(tmp_path):
     assert answer.returncode == 1, answer.stdout
     system = checks.this_system()
     for name in ("Vagrant", "VirtualBox", "libvirt"):
-        command = commands.COMMANDS[name].get(system, commands.COMMANDS[name]["other"])
+        command = install_commands.COMMANDS[name].get(
+            system, install_commands.COMMANDS[name]["other"]
+        )
         assert f"-> {command}" in answer.stdout
     assert "No provider can run here" in answer.stdout
     assert answer.stderr == ""

@@ -16,7 +16,7 @@ import yaml
 from kit import container
 from kit.checkout import BRIDGE, ROOT, node_name
 from kit.errors import KitError
-from kit.steps import run_logged
+from kit.run_logged import run_logged
 from tests import scenarios
 
 

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from kit.doctor import checks, commands
+from kit.doctor import checks, install_commands
 from kit.local import build, compiler, package, provider, start_webdis
 from kit.local.configuration import FILES_KEPT, INPUTS, WEBDIS_CONFIG, subscribers
 from tests.demo_server import eventually
@@ -63,7 +63,7 @@ def test_doctor_says_what_is_missing_and_that_only_make_has_to_be_there(tools):
 @pytest.mark.parametrize("system", ["debian", "fedora", "macos", "other"])
 @pytest.mark.parametrize("name", ["C compiler", "make"])
 def test_each_system_has_its_own_command(name, system):
-    assert commands.COMMANDS[name][system]
+    assert install_commands.COMMANDS[name][system]
 
 
 @pytest.mark.parametrize(

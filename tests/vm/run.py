@@ -32,8 +32,8 @@ from lan import Lan, Watcher
 from kit.checkout import CHECKOUT_ID, INSTANCES_DIR, LOG_DIR, ROOT
 from kit.container import IMAGE_PACKAGES, root_file_system
 from kit.errors import KitError
-from kit.steps import run_logged
-from kit.system import ensure_packages, wait_until
+from kit.run_logged import run_logged
+from kit.system import ensure_packages, wait_while
 
 PACKAGES = [
     "debian-archive-keyring",
@@ -225,10 +225,10 @@ def boot(firmware: str, options: list[str]) -> None:
         ["qemu-system-x86_64", *machine, *disk, *screen, *options], stdin=subprocess.DEVNULL
     ) as qemu:
         try:
-            wait_until(
-                lambda: "multi-user.target" in console.read_text(errors="replace"),
+            wait_while(
+                lambda: "multi-user.target" not in console.read_text(errors="replace"),
                 BOOT_SECONDS,
-                lambda: f"{firmware} did not boot the box: {console.read_text()[-300:]!r}",
+                lambda _: f"{firmware} did not boot the box: {console.read_text()[-300:]!r}",
             )
         finally:
             qemu.terminate()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kit.doctor import pairs
+from kit.doctor import incompatible_versions
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from kit.doctor import pairs
     ],
 )
 def test_vagrant_and_virtualbox(vagrant, virtualbox, works):
-    problem = pairs.vagrant_and_virtualbox(vagrant, virtualbox)
+    problem = incompatible_versions.vagrant_and_virtualbox(vagrant, virtualbox)
     assert (problem == "") is works
     if not works:
         assert "does not know VirtualBox 7." in problem
@@ -43,6 +43,6 @@ def test_vagrant_and_virtualbox(vagrant, virtualbox, works):
     ],
 )
 def test_kvm_and_virtualbox(virtualbox, holds_at_load, problem):
-    found, cure = pairs.kvm_and_virtualbox(virtualbox, holds_at_load)
+    found, cure = incompatible_versions.kvm_and_virtualbox(virtualbox, holds_at_load)
     assert problem in found
     assert bool(found) is bool(cure) is bool(problem)
