@@ -159,6 +159,7 @@ LANES = [
         layers=[
             Layer("devices", pytest("tests/devices")),
             Layer("documents, devices", pytest(DOCUMENTS, "-k", "devices.md")),
+            Layer("lab away", pytest("tests/devices/test_traces.py"), environment={"LAB": "0"}),
         ],
     ),
     Lane(

@@ -39,10 +39,11 @@ class Lab:
         assert answer.returncode == 0, answer.stderr
         return answer.stdout
 
-    def answers(self, command, names=()):
+    def answers(self, *commands, names=()):
         """Return what each router answers, asked on the server: that spares twenty logins."""
         names = list(names or self.routers)
-        script = f"for r in {' '.join(names)}; do vtysh -N $r -c '{command}'; echo ----; done"
+        asked = " ".join(f"-c '{command}'" for command in commands)
+        script = f"for r in {' '.join(names)}; do vtysh -N $r {asked}; echo ----; done"
         answer = self.server.run(script)
         assert answer.rc == 0, answer.stderr
         return dict(zip(names, answer.stdout.split("----\n"), strict=False))
@@ -61,7 +62,7 @@ class Lab:
 
 @pytest.fixture(scope="session")
 def demo(start_demo):
-    """Start the demo; both files of tests visit it."""
+    """Start the demo that most tests visit."""
     return start_demo(DEMO_DEVICES_CONNECT_SECONDS=4)
 
 
@@ -74,15 +75,18 @@ def whole_lab(instance, server):
 @pytest.fixture
 def lab(whole_lab):
     """Return the lab, and mend afterwards what the test has broken."""
-    broken = {}
+    broken, kinds = set(), set()
 
     def fault(router, kind):
-        broken.setdefault(router, set()).add(kind)
+        kinds.add(kind)
+        broken.add(router)
         Lab.fault(whole_lab, router, kind)
+        if kind == "none":
+            broken.remove(router)
 
     whole_lab.fault = fault
     yield whole_lab
     for router in broken:
         Lab.fault(whole_lab, router, "none")
-    if any("link-down" in kinds for kinds in broken.values()):  # all others are of their SSH only
+    if "link-down" in kinds:  # all others are of their SSH only
         whole_lab.settle()

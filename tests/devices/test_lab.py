@@ -9,6 +9,7 @@ import re
 import select
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -21,31 +22,42 @@ DEAD_SECONDS = 20
 HANGS = ("-o", "ConnectTimeout=3")
 
 
-def neighbors(text):
+def neighbors(answer):
     """Return the interfaces over which a router has a neighbour, by what it answers."""
-    answer = json.loads(text)["neighbors"]
     return {
         entry["ifaceName"].split(":")[0]
-        for entries in answer.values()
+        for entries in answer["neighbors"].values()
         for entry in entries
         if entry.get("nbrState", entry.get("state", "")).startswith("Full")
     }
 
 
-def test_every_router_has_all_its_neighbours(lab):
-    seen = lab.answers("show ip ospf neighbor json")
-    summaries = lab.answers("show ip bgp summary json")
+@pytest.fixture(scope="module")
+def tables(whole_lab):
+    """Return what each router sees: OSPF's neighbours, BGP's, and routes."""
+    commands = [f"show ip {what} json" for what in ("ospf neighbor", "bgp summary", "route")]
+
+    def decoded(text):
+        if not (rest := text.lstrip()):
+            return []
+        table, end = json.JSONDecoder().raw_decode(rest)
+        return [table, *decoded(rest[end:])]
+
+    return {name: decoded(answer) for name, answer in whole_lab.answers(*commands).items()}
+
+
+def test_every_router_has_all_its_neighbours(lab, tables):
     for name, router in lab.routers.items():
         links = {interface["name"] for interface in router["interfaces"]}
-        assert neighbors(seen[name]) == links, name
-        peers = json.loads(summaries[name])["ipv4Unicast"]["peers"]
+        ospf, bgp, _ = tables[name]
+        assert neighbors(ospf) == links, name
+        peers = bgp["ipv4Unicast"]["peers"]
         assert {peer["state"] for peer in peers.values()} == {"Established"}
         assert len(peers) == len(links)
 
 
-def test_every_router_has_a_route_to_every_loopback_and_prefix(lab):
-    for name, answer in lab.answers("show ip route json").items():
-        routes = json.loads(answer)
+def test_every_router_has_a_route_to_every_loopback_and_prefix(lab, tables):
+    for name, (_, _, routes) in tables.items():
         for other in lab.routers.values():
             assert f"{other['loopback']}/32" in routes, name
             learnt = routes[other["prefix"]][0]["protocol"]
@@ -53,8 +65,10 @@ def test_every_router_has_a_route_to_every_loopback_and_prefix(lab):
 
 
 def test_a_login_ends_in_the_router_of_that_port_and_nowhere_else(lab):
-    for name in lab.routers:
-        assert f"hostname {name}\n" in lab.show(name, "show running-config")
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        shown = pool.map(lambda name: lab.show(name, "show running-config"), lab.routers)
+    for name, configuration in zip(lab.routers, shown, strict=True):
+        assert f"hostname {name}\n" in configuration
     assert "Unknown command" in lab.ssh("r1", "id").stdout
     assert "Unknown command" in lab.ssh("r1", "start-shell").stdout
 
@@ -177,7 +191,7 @@ def test_a_link_that_is_down_is_a_neighbour_less_within_the_dead_time(lab):
     other = lab.routers["r1"]["interfaces"][0]["neighbor"]
 
     def seen():
-        return neighbors(lab.show(other, "show ip ospf neighbor json"))
+        return neighbors(json.loads(lab.show(other, "show ip ospf neighbor json")))
 
     before = seen()
     lab.fault("r1", "link-down")

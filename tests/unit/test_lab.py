@@ -118,6 +118,9 @@ def test_a_lab_stays_until_it_is_taken_away(request):
     # It was being taken away, and that run was cut off.
     inventory(lab_routers=0)
     assert wanted(name) == "0"
+    (folder / "lab").mkdir()
+    of_instance(name, "from kit.lab import finish; finish({'lab': None})")
+    assert not (folder / "lab").exists()
     (folder / "provisioned").touch()
     assert wanted(name) == "None"
 
