@@ -10,16 +10,17 @@ from kit.system import as_root
 NEIGHBOUR4, STRANGER4 = "50", "198.18.1.50"  # the first within the instance's /24
 CONNECT = """
 import socket, sys
+from concurrent.futures import ThreadPoolExecutor
+address, seconds, at_once, *ports = sys.argv[1:]
 open_ones = []
-for _ in range(int(sys.argv[4])):
+def answer(port):
     try:
-        open_ones.append(
-            socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=float(sys.argv[3]))
-        )
+        open_ones.append(socket.create_connection((address, int(port)), timeout=float(seconds)))
     except OSError as error:
-        print(type(error).__name__)
-    else:
-        print("open")
+        return type(error).__name__
+    return "open"
+with ThreadPoolExecutor(int(at_once)) as pool:
+    print(*pool.map(answer, ports))
 """
 
 
@@ -46,20 +47,26 @@ class Host:
 
     def connect(self, address, port, seconds=5):
         """Return `open`, or the name of the error."""
-        (answer,) = self.connections(1, address, port, seconds)
-        return answer
+        return self.answers(address, [port], seconds)[port]
+
+    def answers(self, address, ports, seconds=5):
+        """Connect to all at the same time; return `open`, or the name of the error, for each."""
+        return dict(zip(ports, self._connect(address, ports, seconds, len(ports)), strict=True))
 
     def connections(self, count, address, port, seconds=5):
-        """Hold so many at once; return `open`, or the name of the error, for each."""
-        python = ["python3", "-c", CONNECT, address, str(port), str(seconds), str(count)]
-        return run("ip", "netns", "exec", self.name, *python).split()
+        """Hold so many at once, made in turn; return `open`, or the name of the error, for each."""
+        return self._connect(address, [port] * count, seconds, 1)
+
+    def _connect(self, address, ports, seconds, at_once):
+        words = map(str, (address, seconds, at_once, *ports))
+        return run("ip", "netns", "exec", self.name, "python3", "-c", CONNECT, *words).split()
 
     def remove(self):
         run("ip", "netns", "delete", self.name)
 
 
 def assert_only_neighbours_reach(instance, server, ports):
-    """Have a neighbour get through to each port, and a stranger to neither the first nor the last.
+    """Have a neighbour get through to each port, and a stranger to none.
 
     All of them are among those that instance.json says are open.
 
@@ -73,16 +80,16 @@ def assert_only_neighbours_reach(instance, server, ports):
     host = Host(instance["bridge"])
     try:
         host.ip("address", "add", f"{address.rpartition('.')[0]}.{NEIGHBOUR4}/24", "dev", "eth0")
-        for port in ports:
-            assert host.connect(address, port) == "open", port
+        answers = host.answers(address, ports)
+        assert set(answers.values()) == {"open"}, answers
         host.ip("address", "flush", "dev", "eth0")
         host.ip("address", "add", f"{STRANGER4}/32", "dev", "eth0")
         host.ip("route", "add", f"{address}/32", "dev", "eth0")
         # With a way back to them: silence is then the firewall's doing.
         assert server.run(f"ip route replace {STRANGER4}/32 dev host0").rc == 0
         try:
-            for port in (ports[0], ports[-1]):
-                assert host.connect(address, port, 2) == "TimeoutError", port
+            answers = host.answers(address, ports, 2)
+            assert set(answers.values()) == {"TimeoutError"}, answers
         finally:
             server.run(f"ip route delete {STRANGER4}/32 dev host0")
     finally:
