@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from demo_app import connections
+from demo_app import connections, metrics
 from demo_app.devices.redact import redact
 from demo_app.devices.runner import Row
 from webdis_progress import TERMINAL, replay
@@ -78,7 +78,9 @@ class Playbook:
         Raises:
             PlaybookError: Ansible itself failed; what it said is in the log.
         """
-        with tempfile.TemporaryDirectory(prefix="playbook-") as folder:
+        # In the demo's own, which goes when it ends: this process may be killed.
+        place = os.environ.get(metrics.FOLDER)
+        with tempfile.TemporaryDirectory(prefix="playbook-", dir=place) as folder:
             self._write(Path(folder))
             with (Path(folder) / "log").open("w+", encoding="utf-8") as log:
                 code = self._run(Path(folder), log.fileno())
@@ -133,11 +135,6 @@ class Playbook:
                     "callbacks_enabled": "webdis_kit.server.progress",
                 },
                 "ssh_connection": {"ssh_args": ssh, "usetty": "false"},
-                "callback_progress": {
-                    "channel": self._progress.channel,
-                    "redis_url": redis_url(self._config["REDIS_PUBLISHER"]),
-                    "whole_run": "false",
-                },
             }
         )
         with (folder / "ansible.cfg").open("w", encoding="utf-8") as file:
@@ -152,6 +149,10 @@ class Playbook:
                 name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")
             },
             "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
+            # Nothing of these is in a file, that a process which is killed would leave.
+            "WEBDIS_PROGRESS_CHANNEL": self._progress.channel,
+            "WEBDIS_PROGRESS_REDIS_URL": redis_url(self._config["REDIS_PUBLISHER"]),
+            "WEBDIS_PROGRESS_WHOLE_RUN": "false",
         }
         with subprocess.Popen(
             [*bound, *ansible, str(PLAYBOOK)],

@@ -10,6 +10,7 @@ import os
 import random
 import re
 import signal
+import tempfile
 import time
 import urllib.error
 from pathlib import Path
@@ -17,32 +18,42 @@ from pathlib import Path
 import pytest
 from dulwich.repo import Repo
 
+from demo_app import channels, connections, create_app
 from kit.checkout import KIT_DIR
-from webdis_progress import TERMINAL, events_after
+from tests.demo_server import eventually
+from webdis_progress import TERMINAL, events_after, last_events
 
-ENDED = ("done", "failed", "cancelled")
 SECRET = "qx7-zzk9"  # FRRouting takes eight characters
 
 
 class Visits:
-    """Runs of the lesson, by its pages."""
+    """Runs of the lesson, by its pages; their ends are waited for in Redis, which costs less."""
 
-    def __init__(self, visitor, names):
+    def __init__(self, visitor, names, redis):
         self.visitor = visitor
         self.names = names
+        self._redis = redis
 
     def start(self, job, names=None, change="route"):
         return self.visitor.post("/devices/", job=job, change=change, device=names or self.names)
 
-    def state(self, path):
+    def wait(self, path, seconds=60):
+        def last():
+            found = last_events(self._redis, channel_of(path), 1)
+            return found and "task" not in found[0] and found[0]["kind"] in TERMINAL
+
+        eventually(last, f"{path} does not end", seconds)
         return self.visitor.state(path)[0]
 
-    def wait(self, path, seconds=60):
-        deadline = time.monotonic() + seconds
-        while (state := self.state(path)) not in ENDED:
-            assert time.monotonic() < deadline, f"{path} is {state}"
-            time.sleep(0.05)
-        return state
+    def hear(self, path, **wanted):
+        """Wait until an event of a run has these values."""
+        eventually(
+            lambda: any(wanted.items() <= event.items() for event in events(self._redis, path)),
+            f"{path} has no {wanted}",
+        )
+
+    def cancel(self, path):
+        self.visitor.post("/devices/", f"/job/{path.rpartition('/')[2]}/cancel")
 
     def rows(self, path):
         found = json.loads(self.visitor.get(f"{path}/result.json"))["devices"]
@@ -56,13 +67,17 @@ class Visits:
 
 
 @pytest.fixture
-def visits(demo, lab):
-    return Visits(demo.visitor(), list(lab.routers))
+def visits(demo, lab, publisher_redis):
+    return Visits(demo.visitor(), list(lab.routers), publisher_redis)
+
+
+def channel_of(path):
+    return f"progress:{path.rpartition('/')[2]}"
 
 
 def events(publisher_redis, path):
     """Return all events of a run; each number is there once."""
-    found = events_after(publisher_redis, f"progress:{path.rpartition('/')[2]}", 0)
+    found = events_after(publisher_redis, channel_of(path), 0)
     assert [event["seq"] for event in found] == list(range(1, len(found) + 1))
     return found
 
@@ -75,18 +90,38 @@ def assert_each_device_ends_once(found, names):
         assert mine[-1] in TERMINAL, name
 
 
+def assert_all_are_well(rows, names):
+    assert {row["state"] for row in rows.values()} == {"ok"}
+    # What was slow comes first, and on a busy machine any may be.
+    assert list(rows) == sorted(names, key=lambda name: not rows[name]["slow"])
+
+
 def test_a_check_finds_every_device_well(visits, publisher_redis):
     path = visits.start("check")
     assert visits.wait(path) == "done"
     rows = visits.rows(path)
-    assert list(rows) == visits.names
-    assert {row["state"] for row in rows.values()} == {"ok"}
+    assert_all_are_well(rows, visits.names)
     found = events(publisher_redis, path)
     assert_each_device_ends_once(found, visits.names)
     said = {event["text"] for event in found if event.get("task") == "r1"}
     assert {"check: waits", "connecting", "checking neighbours", "checking routes"} <= said
     table = list(csv.DictReader(io.StringIO(visits.visitor.get(f"{path}/result.csv"))))
-    assert [row["device"] for row in table] == visits.names
+    assert [row["device"] for row in table] == list(rows)
+    # All of it stays for a day, and so do the links.
+    assert f'href="{path}"' in visits.visitor.get("/devices/")
+    for key in ("state", "events"):
+        assert stays_for_a_day(publisher_redis, f"{channel_of(path)}:{key}")
+    with create_app().app_context():
+        jobs, job = connections.jobs(), f"rq:job:{channels.digest(path.rpartition('/')[2])}"
+        eventually(lambda: jobs.hget(job, "status") == b"finished", "the job does not end")
+        assert stays_for_a_day(jobs, job)
+
+
+def stays_for_a_day(connection, key):
+    """Does a key expire in about a day? It is asked without TTL, which these users may not say."""
+    day = 24 * 3600
+    conditions = ((day, "nx"), (day - 600, "gt"), (day, "lt"))
+    return not any(connection.expire(key, seconds, **{how: True}) for seconds, how in conditions)
 
 
 def test_four_faults_at_once_are_named_and_the_others_are_well(visits, lab):
@@ -103,8 +138,9 @@ def test_four_faults_at_once_are_named_and_the_others_are_well(visits, lab):
     assert re.match(r"its answer to `show .*` was cut off", rows["r4"]["text"])
     assert rows["r5"]["state"] == "ok"
     assert rows["r5"]["slow"]
-    well = [name for name, row in rows.items() if row["state"] == "ok" and not row["slow"]]
-    assert sorted(well) == sorted(set(visits.names) - set(faults))
+    others = [row for name, row in rows.items() if name not in faults]
+    assert {row["state"] for row in others} == {"ok"}
+    assert not all(row["slow"] for row in others), "of a busy machine some may be, too"
     assert list(rows)[:3] == ["r2", "r3", "r4"], "failures come first"
 
     for router in ("r2", "r3", "r4"):
@@ -145,17 +181,17 @@ def test_a_check_by_ansible_finds_the_same(visits, lab, publisher_redis):
 
 
 @pytest.mark.parametrize("stopped", ["cancelled", "killed"])
-def test_a_playbook_that_is_stopped_ends_its_sessions(visits, lab, demo, publisher_redis, stopped):
+def test_a_playbook_that_is_stopped_ends_its_sessions(visits, lab, demo, secrets_dir, stopped):
     lab.fault("r2", "hang")
     path = visits.start("playbook", ["r1", "r2"])
-    lab.eventually(
-        lambda: any(
-            event["text"] == "Read the neighbours" for event in events(publisher_redis, path)
-        ),
-        "it does not begin",
-    )
+    visits.hear(path, text="Read the neighbours")
+    # Whoever is killed leaves files: none may have the password.
+    password = (secrets_dir / "redis_publisher").read_text().strip()
+    files = [*Path(tempfile.gettempdir()).glob("webdis-kit-demo-*/playbook-*/*")]
+    assert "ansible.cfg" in {file.name for file in files}
+    assert not [file for file in files if file.is_file() and password in file.read_text()]
     if stopped == "cancelled":
-        visits.visitor.post(path, f"/job/{path.rpartition('/')[2]}/cancel")
+        visits.cancel(path)
         assert visits.wait(path, 20) == "cancelled"
         assert {row["state"] for row in visits.rows(path).values()} == {"cancelled"}
     else:
@@ -239,11 +275,12 @@ def test_a_change_is_made_where_it_was_confirmed_and_taken_back(visits, lab):
 
 
 def test_a_change_that_fails_its_check_is_rolled_back_wherever_it_was_made(visits, lab):
-    before = lab.answers("show running-config", visits.names)
-    state, rows = changed(visits, "harm", visits.names)
+    names = visits.names[:10]  # more than are visited at a time
+    before = lab.answers("show running-config")
+    state, rows = changed(visits, "harm", names)
     assert state == "failed"
-    assert set(rows) == set(visits.names)
-    assert lab.answers("show running-config", visits.names) == before
+    assert set(rows) == set(names)
+    assert lab.answers("show running-config") == before
     for name, row in rows.items():
         assert row["state"] == "failed", name
         assert row["text"].startswith("rolled back, since the check failed: 198.19.255."), name
@@ -306,17 +343,11 @@ def test_secrets_of_a_configuration_are_nowhere(visits, lab, demo, publisher_red
         lab.server.run("vtysh -N r1 " + " ".join(f"-c '{line}'" for line in take))
 
 
-def test_a_cancel_ends_sessions_and_begins_no_others(visits, lab, publisher_redis):
+def test_a_cancel_ends_sessions_and_begins_no_others(visits, lab):
     lab.fault("r2", "hang")
     path = visits.start("check", ["r2", "r1"])
-    lab.eventually(
-        lambda: any(
-            event["text"] == "connecting" and event.get("task") == "r2"
-            for event in events(publisher_redis, path)
-        ),
-        "it does not begin",
-    )
-    visits.visitor.post(path, f"/job/{path.rpartition('/')[2]}/cancel")
+    visits.hear(path, task="r2", text="connecting")
+    visits.cancel(path)
     assert visits.wait(path) == "cancelled"
     assert visits.rows(path)["r2"]["text"] == "cancelled while it was visited"
 
@@ -325,7 +356,7 @@ def test_a_cancel_ends_sessions_and_begins_no_others(visits, lab, publisher_redi
 def test_a_cancel_at_any_moment_leaves_a_row_for_each_device(visits, number, publisher_redis):
     path = visits.start("check")
     time.sleep(random.Random(number).uniform(0, 2.5))  # noqa: S311  # the moment is what varies
-    visits.visitor.post("/devices/", f"/job/{path.rpartition('/')[2]}/cancel")
+    visits.cancel(path)
     visits.wait(path, 8)  # Netmiko would notice after 10 to 20 seconds that a session is closed
     rows = visits.rows(path)
     assert set(rows) == set(visits.names)
@@ -333,16 +364,10 @@ def test_a_cancel_at_any_moment_leaves_a_row_for_each_device(visits, number, pub
     events(publisher_redis, path)
 
 
-def test_a_worker_that_is_killed_leaves_devices_that_say_so(visits, lab, demo, publisher_redis):
+def test_a_worker_that_is_killed_leaves_devices_that_say_so(visits, lab, demo):
     lab.fault("r2", "hang")
     path = visits.start("check", ["r1", "r2"])
-    lab.eventually(
-        lambda: any(
-            event["kind"] == "done" and event.get("task") == "r1"
-            for event in events(publisher_redis, path)
-        ),
-        "r1 does not end",
-    )
+    visits.hear(path, task="r1", kind="done")
     os.kill(demo.horse(), signal.SIGKILL)
     assert visits.wait(path) == "failed"
     rows = visits.rows(path)
@@ -359,9 +384,7 @@ def test_a_service_that_is_killed_in_the_middle_loses_and_doubles_nothing(
     assert lab.server.run(f"systemctl kill --signal=KILL {service}").rc == 0
     lab.eventually(lambda: answers(visits, path), "the demo does not come back")
     assert visits.wait(path) == "done"
-    rows = visits.rows(path)
-    assert list(rows) == visits.names
-    assert {row["state"] for row in rows.values()} == {"ok"}
+    assert_all_are_well(visits.rows(path), visits.names)
     assert_each_device_ends_once(events_of_all_epochs(publisher_redis, path), visits.names)
 
 
@@ -371,7 +394,7 @@ def answers(visits, path):
 
 def events_of_all_epochs(publisher_redis, path):
     """Return the events; where Redis has come back their numbers may jump, and never repeat."""
-    found = events_after(publisher_redis, f"progress:{path.rpartition('/')[2]}", 0)
+    found = events_after(publisher_redis, channel_of(path), 0)
     numbers = [event["seq"] for event in found]
     assert numbers == sorted(set(numbers))
     return found
