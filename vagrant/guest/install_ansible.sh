@@ -8,6 +8,11 @@ if ! python3 -c 'import ensurepip' 2>/dev/null || ! command -v setfacl >/dev/nul
     sh /vagrant/kit/apt_get.sh -qq update
     sh /vagrant/kit/apt_get.sh -qq install -y --no-install-recommends acl python3-venv
 fi
+if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    echo "Error: Ansible in this VM needs Python 3.11, and it has $(python3 --version): take a newer box" \
+        "(box: in vagrant/settings.local.yml), or a host that has make and Python 3.11." >&2
+    exit 1
+fi
 [ -x /opt/webdis-kit/bin/pip ] || python3 -m venv --clear /opt/webdis-kit
 /opt/webdis-kit/bin/pip install --quiet --disable-pip-version-check --require-hashes \
     --requirement /vagrant/requirements/ops.txt
