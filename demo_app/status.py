@@ -156,9 +156,10 @@ class Watcher:
 
     def tick(self) -> None:
         """Look once, keep it and publish it."""
+        now = time.time()
         seen = look() | {"rate": self._rate()}
         connection = connections.publisher()
-        self._keep_news(seen)
+        self._keep_news(seen, now)
         connection.xadd(_key("rates"), {"rate": seen["rate"]}, maxlen=HOUR, approximate=False)
         for name in ("rates", "news", "known"):
             connection.expire(_key(name), EXPIRY_SECONDS)
@@ -173,7 +174,7 @@ class Watcher:
             return 0.0
         return round((total - before[1]) / (now - before[0]), 2)
 
-    def _keep_news(self, seen: dict[str, Any]) -> None:
+    def _keep_news(self, seen: dict[str, Any], looked_at: float) -> None:
         connection = connections.publisher()
         # What is compared with the last look, when it became so, and what that means.
         facts = {
@@ -185,11 +186,13 @@ class Watcher:
                 words = f"Webdis on {found['node']} was started again"
                 facts[f"webdis {found['node']}"] = (str(at), at, words)
         known = cast("dict[bytes, bytes]", connection.hgetall(_key("known")))
-        connection.hset(_key("known"), mapping={name: now for name, (now, _, _) in facts.items()})
-        moved = known.get(b"nodes", b"") != facts["nodes"][0].encode()
+        values = {name: now for name, (now, _, _) in facts.items()}
+        connection.hset(_key("known"), mapping=values | {"looked_at": str(looked_at)})
+        last_look_at = float(known.get(b"looked_at", "inf"))
         for name, (now, at, what) in facts.items():
-            if name == "run_id" and moved:
-                continue  # another server has another one
+            # That of another server, which runs for longer; Redis tells whole seconds.
+            if name == "run_id" and at < last_look_at - 1:
+                continue
             if known.get(name.encode(), now.encode()) != now.encode():
                 happened = json.dumps({"at": at, "what": what})
                 connection.xadd(_key("news"), {"json": happened}, maxlen=MOST_NEWS)

@@ -65,13 +65,17 @@ def test_webdis_stops_where_redis_has_no_current_data(scene):
 def test_a_sentinel_with_another_name_or_address_is_told(scene, watched, said):
     node, state = scene.nodes[0], "/var/lib/sentinel/state.conf"
     on(node, f"cp -a {state} {state}.kept")
-    try:
+    with contextlib.ExitStack() as mended:
+        for other in scene.others(node):  # they would tell it what they know
+            mended.callback(on, other, "systemctl start sentinel")
+            on(other, "systemctl stop sentinel")
+        mended.callback(
+            on, node, f"systemctl stop sentinel; mv {state}.kept {state}; systemctl start sentinel"
+        )
         monitor = f"SENTINEL MONITOR {watched} 127.0.0.1 6379 2"
         on(node, f"sentinel-admin SENTINEL REMOVE demo; sentinel-admin {monitor}")
         with pytest.raises(KitError, match=f"the Sentinel of {node['address']} {said}"):
             verify.sentinels_agree(scene.instance)
-    finally:
-        on(node, f"systemctl stop sentinel; mv {state}.kept {state}; systemctl start sentinel")
 
 
 def test_asyncio_publishes_on_over_a_failover(scene):
