@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
@@ -110,6 +111,22 @@ def test_a_primary_without_replicas_is_a_lost_connection(servers):
             primary.client.config_set("min-replicas-to-write", 0)
             client.execute_command("SET", "key", "after")
             assert primary.client.get("key") == b"after"
+
+
+def test_who_waits_while_the_primary_moves_has_lost_the_connection(servers):
+    primary, _, sentinel = servers
+
+    def unblock():  # as a primary does that becomes a replica
+        for found in primary.client.client_list():
+            if found["cmd"] == "blpop":
+                primary.client.client_unblock(int(found["id"]), error=True)
+
+    with clients(sentinel.get_connection_kwargs()["port"]) as both, ThreadPoolExecutor() as pool:
+        for client in both:
+            waiting = pool.submit(client.execute_command, "BLPOP", "nothing", 0)
+            eventually(lambda waiting=waiting: waiting.done() or unblock(), "it waits on")
+            with pytest.raises(redis.ConnectionError, match="UNBLOCKED"):
+                waiting.result()
 
 
 def test_of_an_unknown_primary_it_is_said(servers):

@@ -9,8 +9,9 @@ redis = sentinel.master_for("demo", username=..., password=...)
   primary; these ask more than half of them, and believe the one whose configuration is the newest.
 - redis-py connects again to the address that it had (its issue 3874); these ask each time.
 - A primary that is cut off goes on answering; these ask again once a second, while they are used.
-- A primary without replicas, or a replica without a primary, refuses and stays connected; these
-  raise a ``ConnectionError`` then, and connect again: another one is the primary, or soon will be.
+- A primary without replicas, or a replica without a primary, refuses and stays connected; so does
+  a primary that becomes a replica to who waits for an answer. These raise a ``ConnectionError``
+  then, and connect again: another one is the primary, or soon will be.
 """
 
 from __future__ import annotations
@@ -71,7 +72,9 @@ def _ask_last(sentinels: list[Any], silent: object) -> None:
 
 
 def _has_moved(error: ResponseError) -> bool:
-    return isinstance(error, MasterDownError) or "NOREPLICAS" in str(error)
+    # UNBLOCKED: it became a replica while somebody waited for its answer.
+    codes = ("NOREPLICAS", "UNBLOCKED")
+    return isinstance(error, MasterDownError) or any(code in str(error) for code in codes)
 
 
 def _kwargs(given: dict[str, Any] | None, retry: object) -> dict[str, Any]:
