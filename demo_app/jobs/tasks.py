@@ -118,7 +118,8 @@ def audit(progress: Progress) -> None:
         progress.update(len(rows), f"{row['name']} {row['service']}: {row['finding']}")
         progress.raise_if_cancelled()
     queue.leave_result(sorted(rows, key=ports.order))
-    progress.done(ports.verdict(rows))
+    end = progress.done if all(row["agrees"] for row in rows) else progress.failed
+    end(ports.verdict(rows))
 
 
 def preload() -> None:

@@ -167,7 +167,7 @@ LESSONS = (
                 "Each port that is known is a step",
                 "demo_app/jobs/tasks.py",
                 "progress.total = len(targets)",
-                "progress.done(",
+                "end(",
             ),
             Excerpt(
                 "Is an answer as it should be?",
