@@ -191,6 +191,7 @@ LANES = [
             Layer("Ruby", ["tests/ruby/run.sh", "{reports}"], quick=True),
             Layer("references", pytest("tests/docs", "--ignore", DOCUMENTS), quick=True),
             Layer("interruption", pytest("tests/runner")),
+            Layer("collection", ["tests/collection/run.sh", "--without-linters"]),
         ],
     ),
 ]
