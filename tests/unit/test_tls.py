@@ -65,6 +65,10 @@ def signed(folder, names, *, days=30):
         .not_valid_before(now - dt.timedelta(days=60))
         .not_valid_after(now + dt.timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName(names), critical=True)
+        # Python 3.13 and newer refuse a certificate without it, whatever its name.
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.public_key()), critical=False
+        )
         .sign(ca_key, hashes.SHA256())
     )
     files = folder / "own.pem", folder / "own.key"
