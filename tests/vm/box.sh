@@ -46,6 +46,7 @@ Vagrant.configure("2") do |config|
     libvirt.cpu_mode = "custom"
     libvirt.cpu_model = "qemu64"
     libvirt.graphics_type = "none"
+    libvirt.disk_driver cache: "unsafe" # it is thrown away
     libvirt.management_network_name = "$(basename "$directory")"
     libvirt.management_network_address = "$management"
   end

@@ -173,25 +173,10 @@ class Watcher:
             return
 
     def _ssh(self, user: str, *options: str) -> subprocess.CompletedProcess[str]:
+        known = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null")
+        patient = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=60", "-b", self.lan.stranger)
         return subprocess.run(
-            [
-                "ssh",
-                "-F",
-                "none",
-                "-o",
-                "BatchMode=yes",
-                "-o",
-                "StrictHostKeyChecking=no",
-                "-o",
-                "UserKnownHostsFile=/dev/null",
-                "-o",
-                "ConnectTimeout=60",
-                "-o",
-                f"BindAddress={self.lan.stranger}",
-                *options,
-                f"{user}@{self.lan.address}",
-                "true",
-            ],
+            ["ssh", "-F", "none", *known, *patient, *options, f"{user}@{self.lan.address}", "true"],
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
