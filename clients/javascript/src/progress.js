@@ -45,6 +45,8 @@
  *
  * @typedef {Answer & {state: Bars}} Snapshot
  *
+ * @typedef {Answer|ProgressEvent[]|Response} Given
+ *
  * @typedef {"connecting"|"connected"|"polling"|"disconnected"|"finished"|"refused"} State
  *   `connected`: everything published so far has been delivered, and what comes will be;
  *   `polling`: the same, up to two seconds late, as there is no socket;
@@ -56,7 +58,7 @@
  *   bars and the last messages
  * @param {AbortSignal} signal nobody waits for the answer any more
  * @param {string} epoch that number's; empty while there is none
- * @returns {Promise<Answer|ProgressEvent[]|Response>} an `Answer`; or a list: the next messages,
+ * @returns {Given|Promise<Given>} an `Answer`; or a list: the next messages,
  *   as many as it likes at a time and in the end none, from the first on if its own count is
  *   below that number; or the `Response` that holds one of them
  *
