@@ -134,7 +134,7 @@ def test_a_killed_web_server_changes_nothing_for_a_job_or_its_page(visitor, demo
     path = running(visitor)
     os.kill(demo.process_of("web"), signal.SIGKILL)
     # The session is still known: the key is kept. And no request is refused meanwhile.
-    assert visitor.state(path)[0] == "running"
+    assert visitor.state(path)[0] in {"running", "done"}  # on a slow machine it is done by then
     assert visitor.wait_for(path, "done", "failed") == ("done", "Done")
     seqs = [event["seq"] for event in events(visitor, path)]
     assert seqs == list(range(1, len(seqs) + 1))
