@@ -90,7 +90,7 @@ def up(provider: MachineProvider | Local, wanted: Wanted) -> None:
 def _up_local(provider: Local, wanted: Wanted, phases: Phases) -> None:
     watched = wanted.metrics not in (None, "0")
     for asked, setting, reason in (
-        (wanted.routers, f"LAB={wanted.routers}", "which has no root for network namespaces"),
+        (wanted.routers, f"LAB={wanted.routers}", "which makes no network namespaces"),
         (wanted.nodes > 1, f"NODES={wanted.nodes}", "which has one Redis"),
         (watched, f"METRICS={wanted.metrics}", "which has no units (`make status` tells of it)"),
         (wanted.tls_settings, "TLS=1", "which has no edge"),
