@@ -83,6 +83,9 @@ test("time left counts down between two events, not below the steps that are to 
   assert.equal(run.secondsLeft, 93);
   time.pass(3600);
   assert.equal(run.secondsLeft, 80);
+  for (const step of range(6, 10)) run.receive(next({ current: step, total: 10 }, step * 20));
+  assert.equal(run.percent, 100);
+  assert.equal(run.secondsLeft, null, "all steps are done, though nobody has ended the run");
 });
 
 test("a bar that goes back, as in a retry, takes its pace anew", (t) => {

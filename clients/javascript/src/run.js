@@ -76,9 +76,9 @@ export class Bar {
     if (this.state !== "running" || !this.total || !first || !last) return null;
     const seconds = last.seconds - first.seconds;
     const steps = last.current - first.current;
-    if (seconds < 1 || steps <= 0) return null;
+    const rest = this.total - last.current;
+    if (seconds < 1 || steps <= 0 || rest <= 0) return null;
     const pace = seconds / steps;
-    const rest = Math.max(0, this.total - last.current);
     // It counts down between two events, though not past the step that is under way.
     const passed = performance.now() / 1000 - this.#secondsAtLast;
     return Math.max(rest * pace - passed, (rest - 1) * pace, 0);
