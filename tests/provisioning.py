@@ -47,6 +47,8 @@ def provision(
 def changed(run: subprocess.CompletedProcess[str]) -> int:
     """Return how many tasks of a successful run have changed something."""
     assert run.returncode == 0, run.stdout[-5000:] + run.stderr
+    # Ansible puts an error in place of a name that it cannot work out.
+    assert not (errors := re.findall(r"^TASK \[.*<.*", run.stdout, re.MULTILINE)), errors
     recap = re.search(r"^server +: .*changed=(\d+)", run.stdout, re.MULTILINE)
     assert recap, run.stdout
     return int(recap[1])
