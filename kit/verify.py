@@ -73,10 +73,11 @@ def primary(instance: dict[str, Any]) -> redis.Redis:
 def primary_address(instance: dict[str, Any]) -> str:
     """Return the address of the primary, as the Sentinel with the newest configuration has it.
 
-    One that is cut off names the old primary.
+    One that is cut off names the old primary, and so does for a second the one that replaces it.
 
     Raises:
-        KitError: No Sentinel answers, or one knows another name or address.
+        KitError: No Sentinel answers, one knows another name or address, or there is no primary
+            for a moment.
     """
     states = []
     for client in sentinel(instance).sentinels:
@@ -84,7 +85,14 @@ def primary_address(instance: dict[str, Any]) -> str:
             states.append(_primary_of(client, instance))
     if not states:
         raise KitError("no Sentinel answers")
-    return str(max(states, key=lambda state: state["config-epoch"])["ip"])
+    newest = max(states, key=lambda state: (state["config-epoch"], not _replaces(state)))
+    if _replaces(newest):
+        raise KitError("the primary is being replaced")
+    return str(newest["ip"])
+
+
+def _replaces(state: dict[str, Any]) -> bool:
+    return "failover_in_progress" in state["flags"]
 
 
 def _primary_of(client: redis.Redis, instance: dict[str, Any]) -> dict[str, Any]:

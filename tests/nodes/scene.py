@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from kit import verify
+from kit.errors import KitError
 from kit.ssh import ssh
 from tests.demo_server import eventually
 from tests.faults.scene import (
@@ -102,8 +103,13 @@ class Scene:
     @property
     def primary(self) -> Node:
         """The node that the Sentinels name."""
-        address = verify.primary_address(self.instance)
+        address = eventually(self._primary_address, "no Sentinel names one", DEADLINE_SECONDS)
         return next(node for node in self.nodes if node["address"] == address)
+
+    def _primary_address(self) -> str | None:
+        with contextlib.suppress(KitError):
+            return verify.primary_address(self.instance)
+        return None
 
     def others(self, *but: Node) -> list[Node]:
         """Return the nodes without some."""
