@@ -51,10 +51,15 @@ State = dict[str, Any]
 
 def _newest(states: Iterable[State]) -> Address | None:
     """Return the primary's address; nothing while it is gone, or no Sentinel has answered."""
-    newest = max(states, key=lambda state: int(state["config-epoch"]), default=None)
+    newest = max(states, key=_age, default=None)
     if not newest or newest["is_sdown"] or newest["is_odown"] or not newest["is_master"]:
         return None
     return newest["ip"], newest["port"]
+
+
+def _age(state: State) -> tuple[int, bool]:
+    # The one that replaces the primary has the new epoch and names the old primary to its end.
+    return int(state["config-epoch"]), "failover_in_progress" not in state["flags"]
 
 
 def _is_old(asked_at: float) -> bool:
