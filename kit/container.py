@@ -21,7 +21,7 @@ from kit.system import as_root, ensure_packages
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SUITES = {"trixie": "Debian 13", "bookworm": "Debian 12"}
+SUITES = {"trixie": "Debian 13", "bookworm": "Debian 12", "forky": "Debian testing, for tests"}
 PACKAGES = [
     "debian-archive-keyring",
     "iproute2",

@@ -59,8 +59,11 @@ if [ -n "$mirror" ]; then
     set -- "deb $mirror $suite main" "deb $mirror $suite-updates main"
     [ -z "$security" ] || set -- "$@" "deb $security $suite-security main"
 fi
+apt='Acquire::Retries "3"'
+# Lists of a suite that is not released are valid for a week, and a mirror may be further behind.
+[ "$suite" != forky ] || apt="$apt; Acquire::Check-Valid-Until \"false\""
 if ! mmdebstrap --variant=minbase --include="$packages" \
-    --aptopt='Acquire::Retries "3"' \
+    --aptopt="$apt" \
     --dpkgopt='path-exclude=/usr/share/doc/*' \
     --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \

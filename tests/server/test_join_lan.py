@@ -78,7 +78,7 @@ def test_fixed_address_after_the_doors_are_shut(server, join):
     assert answer.stdout.index("keys only") < answer.stdout.index("198.19.250.5")
     lan = json.loads(server.file("/etc/webdis-kit/lan.json").content_string)
     assert (lan["address"], lan["subnet"]) == ("198.19.250.5", "198.19.250.0/24")
-    assert "passwordauthentication no" in server.run("sshd -T").stdout
+    assert "passwordauthentication no" in server.run("sshd -T").stdout.lower()
     assert PUBLIC_KEY not in server.run("cat /home/vagrant/.ssh/authorized_keys").stdout
 
 

@@ -30,7 +30,7 @@ PUBLIC_KEY_COMMENT = "vagrant insecure public key"
 WANTED = {
     "passwordauthentication": "no",
     "kbdinteractiveauthentication": "no",
-    "permitrootlogin": "without-password",
+    "permitrootlogin": "prohibit-password",
 }
 
 
@@ -118,7 +118,9 @@ def close_ssh() -> None:
     )
     # Not reload: an sshd that was started by a socket, as Ubuntu's is, dies of it. Sessions stay.
     run("systemctl", "restart", "ssh")
-    effective = dict(line.split(" ", 1) for line in run("sshd", "-T").splitlines() if " " in line)
+    # OpenSSH 10.6 writes names as its manual does, older ones in small letters and this value so.
+    told = run("sshd", "-T").lower().replace("without-password", "prohibit-password")
+    effective = dict(line.split(" ", 1) for line in told.splitlines() if " " in line)
     for option, value in WANTED.items():
         if effective.get(option) != value:
             raise LanError(f"sshd still has {option} {effective.get(option)}; see {SSHD_FILE}.")
