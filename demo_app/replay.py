@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, abort, jsonify, request
 
-from demo_app import channels, connections, metrics
+from demo_app import connections, metrics, ownership
 from webdis_progress import INTEGER_LIMIT, replay
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def events(channel: str) -> Response:
     Without ``after`` a page joins. Without ``epoch`` it is of the older form, and gets the list
     of events only.
     """
-    if not channels.may_replay(channel):
+    if not ownership.may_replay(channel):
         abort(404, "There is no such channel, or it is somebody else's.")
     epoch = request.args.get("epoch")
     after = request.args.get("after", "0" if epoch is None else None)

@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import abort, render_template
 
-from demo_app import channels, connections
+from demo_app import connections, ownership
 from demo_app.jobs import queue
 from webdis_progress import TERMINAL, last_events
 
@@ -40,7 +40,7 @@ class Run:
     @property
     def channel(self) -> str:
         """Name of its channel."""
-        return channels.channel_of(self.token)
+        return ownership.channel_of(self.token)
 
     @property
     def ended(self) -> bool:
@@ -50,7 +50,7 @@ class Run:
 
 def look_up(token: str, messages: int = MESSAGES_SHOWN) -> Run:
     """Return how far a run is, with its last ``messages``."""
-    channel = channels.channel_of(token)
+    channel = ownership.channel_of(token)
     events = last_events(connections.publisher(), channel, messages)
     if not events:
         return Run(token, [], "", "waiting", None, None)
@@ -65,19 +65,19 @@ def look_up(token: str, messages: int = MESSAGES_SHOWN) -> Run:
     return Run(token, events, last["epoch"], state, percent, changed_at)
 
 
-def own_runs(endpoint: str) -> list[tuple[channels.OwnRun, Run]]:
+def own_runs(endpoint: str) -> list[tuple[ownership.OwnRun, Run]]:
     """Return the last runs of this session that a page shows, the newest first.
 
     Args:
         endpoint: Of the page.
     """
-    own = [run for run in channels.own_runs() if run.endpoint == endpoint]
+    own = [run for run in ownership.own_runs() if run.endpoint == endpoint]
     return [(run, look_up(run.token, messages=1)) for run in own[:RUNS_LISTED]]
 
 
-def last_runs() -> dict[str, tuple[channels.OwnRun, Run]]:
+def last_runs() -> dict[str, tuple[ownership.OwnRun, Run]]:
     """Return the last run of this session of each page, by the page's endpoint."""
-    newest = {run.endpoint: run for run in reversed(channels.own_runs())}
+    newest = {run.endpoint: run for run in reversed(ownership.own_runs())}
     return {endpoint: (run, look_up(run.token, messages=1)) for endpoint, run in newest.items()}
 
 
@@ -90,9 +90,9 @@ def render(token: str, endpoint: str, template: str, **context: object) -> str:
         template: Extends ``run.html``.
         context: More for the template.
     """
-    if channels.page_of(token) != endpoint:
+    if ownership.page_of(token) != endpoint:
         abort(404, "There is no such run, or it is somebody else's.")
     run = look_up(token)
     if run.state == "waiting" and queue.find(token) is None:
         abort(404, "This run was too long ago: nothing is known of it any more.")
-    return render_template(template, run=run, own=channels.own_run(token), **context)
+    return render_template(template, run=run, own=ownership.own_run(token), **context)

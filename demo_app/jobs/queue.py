@@ -13,7 +13,7 @@ from flask import current_app
 from rq import Callback, Queue, get_current_job
 from rq.serializers import JSONSerializer
 
-from demo_app import channels, connections, metrics
+from demo_app import connections, metrics, ownership
 from webdis_progress import EXPIRY_SECONDS, EndedError, Progress
 
 if TYPE_CHECKING:
@@ -62,12 +62,12 @@ def enqueue(
     # One transaction: neither a run that nobody owns, nor a link to one that never was.
     with waiting.connection.pipeline() as pipeline:
         pipeline.multi()
-        token = channels.record_run(pipeline, endpoint, name)
+        token = ownership.record_run(pipeline, endpoint, name)
         waiting.enqueue(
             work,
             token,
             **options,
-            job_id=channels.digest(token),
+            job_id=ownership.digest(token),
             job_timeout=timeout_seconds,
             result_ttl=EXPIRY_SECONDS,
             failure_ttl=EXPIRY_SECONDS,
@@ -81,7 +81,7 @@ def enqueue(
 
 def find(token: str) -> Job | None:
     """Return a run's job, unless it has expired."""
-    return current().fetch_job(channels.digest(token))
+    return current().fetch_job(ownership.digest(token))
 
 
 def result(token: str) -> Any:  # noqa: ANN401  # as the work left it
@@ -110,12 +110,12 @@ def cancel(token: str) -> None:
     """Stop a run: at once if it waits, at its next step if it is being worked on."""
     progress = Progress(
         connections.publisher(),
-        channels.channel_of(token),
+        ownership.channel_of(token),
         durability=connections.durability(),
         patience_seconds=PATIENCE_SECONDS,
     )
     progress.request_cancel()
-    waiting, job_id = current(), channels.digest(token)
+    waiting, job_id = current(), ownership.digest(token)
     if job_id not in waiting.get_job_ids():
         return
     job = find(token)

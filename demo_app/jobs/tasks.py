@@ -12,7 +12,7 @@ from flask import current_app
 from rq.exceptions import AbandonedJobError
 from rq.timeouts import JobTimeoutException
 
-from demo_app import channels, connections, metrics
+from demo_app import connections, metrics, ownership
 from demo_app.devices import inventory
 from demo_app.jobs import ports, queue
 from webdis_progress import EndedError, Progress, ProgressError
@@ -43,7 +43,7 @@ def _reported(work: Callable[..., None]) -> Callable[..., None]:
     def job(token: str, **options: object) -> None:
         progress = Progress(
             connections.publisher(),
-            channels.channel_of(token),
+            ownership.channel_of(token),
             durability=connections.durability(),
         )
         # Ended already: it was cancelled while it waited, and there is nothing to do.
@@ -152,7 +152,7 @@ def end_stream(job: Job, text: str) -> None:
     with contextlib.suppress(EndedError):
         Progress(
             connections.publisher(),
-            channels.channel_of(job.args[0]),
+            ownership.channel_of(job.args[0]),
             durability=connections.durability(),
         ).failed(text)
         metrics.job_ended(str(job.description), "lost")

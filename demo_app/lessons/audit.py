@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, abort, current_app, redirect, render_template, url_for
 
-from demo_app import channels
+from demo_app import ownership
 from demo_app.jobs import page, queue, tasks
 
 if TYPE_CHECKING:
@@ -52,6 +52,6 @@ def show(token: str) -> str:
 @blueprint.get("/<token>/result")
 def result(token: str) -> str:
     """Return only the table, for the page that has seen the audit end."""
-    if channels.page_of(token) != PAGE:
+    if ownership.page_of(token) != PAGE:
         abort(404, "There is no such audit, or it is somebody else's.")
     return render_template("audit/result.html", rows=queue.result(token))

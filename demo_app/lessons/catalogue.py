@@ -127,13 +127,13 @@ LESSONS = (
         (
             Excerpt(
                 "The identifier: 128 random bits in the signed session",
-                "demo_app/channels.py",
+                "demo_app/ownership.py",
                 'if "token" not in session',
                 "session[",
             ),
             Excerpt(
                 "Who may ask for the past",
-                "demo_app/channels.py",
+                "demo_app/ownership.py",
                 "if channel in (SHARED_CHANNEL",
                 "return any(",
             ),

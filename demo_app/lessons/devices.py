@@ -17,7 +17,7 @@ from flask import (
     url_for,
 )
 
-from demo_app import channels
+from demo_app import ownership
 from demo_app.devices import inventory, topology
 from demo_app.jobs import page, queue, tasks
 
@@ -97,7 +97,7 @@ def _start(job: str, change: str, names: list[str], kept: list[dict[str, Any]]) 
 @blueprint.get("/<token>")
 def show(token: str) -> str:
     """Show a run: every device, failures first."""
-    if channels.page_of(token) != PAGE:
+    if ownership.page_of(token) != PAGE:
         abort(404, "There is no such run, or it is somebody else's.")
     picture, result = topology.picture(_devices()), _result(token)
     states = topology.link_states(picture.links, result["rows"])
@@ -154,7 +154,7 @@ def confirm(token: str) -> BaseResponse:
 
 
 def _job(token: str) -> Job:
-    if channels.page_of(token) != PAGE or (job := queue.find(token)) is None:
+    if ownership.page_of(token) != PAGE or (job := queue.find(token)) is None:
         abort(404, "There is no such run, or it is somebody else's.")
     return job
 

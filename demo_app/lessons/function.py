@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from flask import current_app, render_template
 from werkzeug.exceptions import ServiceUnavailable
 
-from demo_app import channels, connections
+from demo_app import connections, ownership
 from webdis_progress import Progress, position
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def page(channel: str) -> str:
     return render_template(
         "function/show.html",
         channel=channel,
-        shared=channel == channels.SHARED_CHANNEL,
+        shared=channel == ownership.SHARED_CHANNEL,
         start=position(connections.publisher(), channel),
     )
 

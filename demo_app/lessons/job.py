@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, abort, current_app, redirect, render_template, request, url_for
 
-from demo_app import channels
+from demo_app import ownership
 from demo_app.jobs import page, queue, tasks
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def show(token: str) -> str:
 @blueprint.post("/<token>/cancel")
 def cancel(token: str) -> Response:
     """Stop a run of this session, of whatever kind."""
-    endpoint = channels.page_of(token)
+    endpoint = ownership.page_of(token)
     if endpoint is None:
         abort(404, "There is no such run, or it is somebody else's.")
     queue.cancel(token)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from demo_app import channels
+from demo_app import ownership
 from demo_app.lessons import function
 
 blueprint = Blueprint("shared", __name__, url_prefix="/shared")
@@ -13,10 +13,10 @@ blueprint = Blueprint("shared", __name__, url_prefix="/shared")
 @blueprint.get("/")
 def show() -> str:
     """Show the page with the Run button."""
-    return function.page(channels.SHARED_CHANNEL)
+    return function.page(ownership.SHARED_CHANNEL)
 
 
 @blueprint.post("/")
 def run() -> str:
     """Do the slow work within the request, and tell the page about each step."""
-    return function.finished_page(channels.SHARED_CHANNEL)
+    return function.finished_page(ownership.SHARED_CHANNEL)

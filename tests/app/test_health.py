@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from demo_app.channels import digest
+from demo_app.ownership import digest
 from tests.demo_server import Visitor, eventually, free_port
 
 TOKEN = "a token of twenty characters or more"

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from demo_app import channels
+from demo_app import ownership
 from demo_app.lessons.function import STEPS
 from tests.app.conftest import form
 from webdis_progress import Progress, events_after
@@ -80,7 +80,7 @@ def test_lesson_shared_is_everybodys(app, publisher_redis):
     client = app.test_client()
     answer = client.post("/shared/", data=form(client, "/shared/"))
     assert "The function has finished" in answer.text
-    texts = [e["text"] for e in events_after(publisher_redis, channels.SHARED_CHANNEL, after)]
+    texts = [e["text"] for e in events_after(publisher_redis, ownership.SHARED_CHANNEL, after)]
     assert texts == list(STEPS)
     replayed = app.test_client().get(f"/progress/progress:666/events?after={after}").json
     assert [event["text"] for event in replayed] == list(STEPS)

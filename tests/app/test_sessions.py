@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from demo_app import channels
+from demo_app import ownership
 from tests.app.conftest import form
 from webdis_progress import Progress
 
@@ -36,7 +36,7 @@ def test_a_session_of_many_starts_lists_the_newest_and_keeps_all(client):
 
 
 def test_a_session_of_more_starts_than_it_keeps_forgets_the_oldest(client, monkeypatch):
-    monkeypatch.setattr(channels, "MOST_RUNS", 3)
+    monkeypatch.setattr(ownership, "MOST_RUNS", 3)
     paths = [start(client) for _ in range(5)]
     assert [client.get(path).status_code for path in paths] == [404, 404, 200, 200, 200]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from dulwich.repo import Repo
 
-from demo_app import channels, connections, create_app
+from demo_app import connections, create_app, ownership
 from kit.checkout import KIT_DIR
 from tests.demo_server import eventually
 from webdis_progress import TERMINAL, events_after, last_events
@@ -112,7 +112,7 @@ def test_a_check_finds_every_device_well(visits, publisher_redis):
     for key in ("state", "events"):
         assert stays_for_a_day(publisher_redis, f"{channel_of(path)}:{key}")
     with create_app().app_context():
-        jobs, job = connections.jobs(), f"rq:job:{channels.digest(path.rpartition('/')[2])}"
+        jobs, job = connections.jobs(), f"rq:job:{ownership.digest(path.rpartition('/')[2])}"
         eventually(lambda: jobs.hget(job, "status") == b"finished", "the job does not end")
         assert stays_for_a_day(jobs, job)
 
