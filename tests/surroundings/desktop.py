@@ -6,17 +6,17 @@ In it there is a person with this checkout and its cache, and they make a contai
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import pytest
 
 from kit.checkout import CACHE_DIR, INSTANCES_DIR, ROOT
-from kit.container import PACKAGES
+from kit.container import IMAGE_PACKAGES, PACKAGES, root_file_system
 from tests.surroundings.instances import kit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 HOST = "desktop"
 # What ties processes to logins, and what the kit imports.
@@ -69,7 +69,8 @@ def host() -> Iterator[None]:
         kit(HOST, "create")
         on_host(f"set -e\n{MAKE}")
         _copy(INTO_CHECKOUT, ROOT, "/home/person/kit")
-        _copy("tar -cf - rootfs", CACHE_DIR, "/home/person/.cache/webdis-kit")
+        archive = Path(root_file_system("trixie", IMAGE_PACKAGES)).name
+        _copy(f"tar -cf - rootfs/{archive}*", CACHE_DIR, "/home/person/.cache/webdis-kit")
         yield
     finally:
         kit(HOST, "destroy")
