@@ -89,9 +89,10 @@ def prepare(settings: Settings | None, addresses: list[str]) -> list[dict[str, A
         SERVER_CERTIFICATE.with_stem(host_name(node)) for node in range(1, len(addresses) + 1)
     ]
     if not _still_good(CA_CERTIFICATE, addresses, ca=True):
+        if not CA_KEY.exists():
+            for certificate in certificates:
+                certificate.unlink(missing_ok=True)
         _make_ca(addresses)
-        for certificate in certificates:
-            certificate.unlink(missing_ok=True)
     trusted = CA_CERTIFICATE.read_text(encoding="utf-8")
     found = []
     for certificate, address in zip(certificates, addresses, strict=True):
@@ -186,9 +187,10 @@ def _make_ca(addresses: list[str]) -> None:
     """Make a CA that can vouch for these addresses and for no name at all.
 
     People put it among the roots that their browser trusts: whoever steals its key
-    must not become their bank.
+    must not become their bank. One that vouches for more addresses keeps the key of the one
+    before, so that servers of which some know the new one already trust each other.
     """
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = _ca_key() if CA_KEY.exists() else ec.generate_private_key(ec.SECP256R1())
     usage = x509.KeyUsage(
         key_cert_sign=True,
         crl_sign=True,
@@ -218,12 +220,16 @@ def _make_ca(addresses: list[str]) -> None:
     write_private(CA_CERTIFICATE, certificate.public_bytes(serialization.Encoding.PEM).decode())
 
 
+def _ca_key() -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(CA_KEY.read_bytes(), None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise KitError(f"{CA_KEY} is not a key of ours; remove {TLS_DIR}.")
+    return key
+
+
 def _sign_server(path: Path, key_path: Path, address: str) -> None:
     """Make a server's key and let the CA vouch for it."""
     ca = x509.load_pem_x509_certificate(CA_CERTIFICATE.read_bytes())
-    ca_key = serialization.load_pem_private_key(CA_KEY.read_bytes(), None)
-    if not isinstance(ca_key, ec.EllipticCurvePrivateKey):
-        raise KitError(f"{CA_KEY} is not a key of ours; remove {TLS_DIR}.")
     key = ec.generate_private_key(ec.SECP256R1())
     public = key.public_key()
     issuer = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
@@ -237,7 +243,7 @@ def _sign_server(path: Path, key_path: Path, address: str) -> None:
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer), critical=False
         )
-        .sign(ca_key, hashes.SHA256())
+        .sign(_ca_key(), hashes.SHA256())
     )
     write_private(key_path, _pem(key))
     write_private(path, certificate.public_bytes(serialization.Encoding.PEM).decode())

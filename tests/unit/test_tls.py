@@ -118,6 +118,19 @@ def test_a_run_that_was_cut_off_after_its_ca_leaves_no_certificate_of_the_old_on
     shake_hands(tls.SERVER_CERTIFICATE, tls.SERVER_KEY, "198.18.0.9")
 
 
+def test_servers_trust_each_other_while_one_after_the_other_learns_of_a_further_one():
+    tls.prepare(DEFAULT, [ADDRESS])
+    before = tls.CA_FILE.read_text(), tls.SERVER_CERTIFICATE.read_text()
+    further = tls.prepare(DEFAULT, [ADDRESS, "127.0.0.2"])[1]
+    assert tls.SERVER_CERTIFICATE.read_text() == before[1]
+    shake_hands(tls.SERVER_CERTIFICATE, tls.SERVER_KEY, ADDRESS)
+    shake_hands(further["kit_tls_certificate"], further["kit_tls_private_key"], "127.0.0.2")
+    tls.SERVER_CERTIFICATE.unlink()  # one that is signed now, to who knows the old CA only
+    tls.prepare(DEFAULT, [ADDRESS, "127.0.0.2"])
+    tls.CA_FILE.write_text(before[0])
+    shake_hands(tls.SERVER_CERTIFICATE, tls.SERVER_KEY, ADDRESS)
+
+
 def test_renewed_before_its_end_by_the_same_ca(monkeypatch):
     monkeypatch.setattr(tls, "SERVER_DAYS", tls.RENEW_DAYS - 1)
     tls.prepare(DEFAULT, [ADDRESS])
