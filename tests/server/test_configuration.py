@@ -14,6 +14,7 @@ from tests.services import restart
 
 ADMIN = "redis-admin"
 REDIS = "--tags=redis_configure,redis_service"
+BOTH = f"{REDIS},webdis_configure,webdis_service"
 
 
 def done(answer, what):
@@ -32,7 +33,7 @@ def test_hand_edits_are_put_back_once_and_shown(server, provision):
     assert server.run("sed -i 's/SUBSCRIBE/GET/' /etc/webdis/webdis.json").rc == 0
     restart(server, "redis", "webdis")
     before = pids(server)
-    first = provision("--diff", "--tags=redis,webdis")
+    first = provision("--diff", BOTH)
     assert first.returncode == 0, first.stdout[-3000:]
     for line in ("-maxmemory 1mb", "+maxmemory 256mb", '"GET"', '"SUBSCRIBE"'):
         assert line in first.stdout
@@ -41,7 +42,7 @@ def test_hand_edits_are_put_back_once_and_shown(server, provision):
     assert "GET" not in server.file("/run/webdis/webdis.json").content_string
     # What counts is what files hold, not when they were written.
     assert server.run("touch /etc/redis/redis.conf /etc/webdis/webdis.json").rc == 0
-    again = provision("--tags=redis,webdis")
+    again = provision(BOTH)
     assert "changed=0" in again.stdout, again.stdout[-3000:]
 
 
