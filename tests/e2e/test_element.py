@@ -229,7 +229,7 @@ def test_a_replay_that_is_set_before_the_element_is_defined_gives_way_to_the_nex
     page.evaluate("""() => {
       document.querySelector("late-progress").replay = () => ask((window.again = true));
     }""")
-    page.wait_for_function("window.again")
+    page.wait_for_function("() => window.again")
 
 
 def test_filter_copy_and_download_take_what_is_shown(open_page, channel):

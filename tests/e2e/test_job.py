@@ -124,7 +124,7 @@ def test_page_kept_by_the_browser_goes_on_when_it_comes_back(launch, demo):
     page.get_by_role("link", name="webdis-kit").click()
     expect(page.get_by_role("heading", name="Show the progress")).to_be_visible()
     page.go_back(wait_until="commit")
-    page.wait_for_function("window.kept")
+    page.wait_for_function("() => window.kept")
     expect(page.locator("#state")).to_have_text("connected")
     expect_end(page, "done")
     expect_each_number_once(page)

@@ -67,7 +67,7 @@ def test_two_thousand_messages_of_two_processes_come_once_and_in_order(visitor):
         for name in ("one", "two")
     ]
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
-    page.wait_for_function("document.querySelector('run-progress').run.seq === 2000")
+    page.wait_for_function("() => document.querySelector('run-progress').run.seq === 2000")
     seen = messages(page)
     assert [number for number, _ in seen] == list(range(1, 2001))
     for name in ("one", "two"):
