@@ -16,7 +16,7 @@ from rq import get_current_job
 
 from demo_app.ownership import digest
 
-# As `channels` makes tokens; before one stands what makes it a key.
+# As `ownership` makes tokens; before one stands what makes it a key.
 _KEY = re.compile(r"(?P<before>progress:|/)(?P<token>[0-9a-f]{32})(?![0-9a-f])")
 
 

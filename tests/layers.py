@@ -11,8 +11,8 @@ FAULTS = "tests/faults/test_faults.py"
 # Two dozen runs of a role, each cut or spoilt in another way: the TLS lane has them.
 BUILDS = "tests/server/test_source_build.py"
 QUICK_FAULTS = "redis_killed or webdis_killed or link_down"
-# Of the table of faults the first and the planned failover; `make test-nodes` has all.
 NODE_LESSON = "tutorial.md and Lose and server"
+# Of the table of faults the first and the planned failover; `make test-nodes` has all.
 NODE_TESTS = "kept or planned or stops or queue"
 NODE_TEST_MILLISECONDS = 60_000
 

@@ -40,6 +40,7 @@ def headings(name: str) -> set[str]:
     return {parsed[at + 1].content for at, one in enumerate(parsed) if one.type == "heading_open"}
 
 
+@cache
 def anchors(name: str) -> set[str]:
     """Return the anchors of a document's headings, as GitHub makes them."""
     return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings(name)}
