@@ -69,7 +69,7 @@ running: .venv/ops.stamp
 
 demo: .venv/ops.stamp $(DEVICES) ## run the Flask demo (HOST= PORT=)
 	@$(MAKE) --silent --no-print-directory --jobs=2 running .venv/demo.stamp # neither waits for the other
-	@DEMO_KIT_DIR="$${DEMO_KIT_DIR:-$$(.venv/bin/python -c 'import kit.checkout as c; print(c.KIT_DIR)')}" DEMO_HOST="$(HOST)" DEMO_PORT="$(PORT)" .venv/bin/python -m demo_app
+	@DEMO_KIT_DIR="$${DEMO_KIT_DIR:-$$(.venv/bin/python -c 'import kit.checkout as c; print(c.KIT_DIR)')}" DEMO_HOST="$(HOST)" DEMO_PORT="$(PORT)" exec .venv/bin/python -m demo_app
 
 TESTED := .venv/ops.stamp .venv/demo.stamp .venv/devices.stamp .venv/test.stamp node_modules/.package-lock.json
 test: $(TESTED) ## does this checkout work on this machine? leaves the instance as make up does

@@ -138,7 +138,7 @@ def _version(session: Session, wanted: str) -> list[str]:
     answer = session.read("show version", "checking the version")
     version = re.search(r"^FRRouting (\S+)", answer, re.MULTILINE)
     if version is None:
-        raise DeviceError("its answer to `show version` was cut off")
+        raise DeviceError('its answer to "show version" was cut off')
     return [] if version[1] == wanted else [f"version {version[1]}, not {wanted}"]
 
 

@@ -79,7 +79,7 @@ class Session:
         try:
             found: dict[str, Any] = json.loads(self.read(command, step))
         except ValueError:
-            raise DeviceError(f"its answer to `{command}` was cut off") from None
+            raise DeviceError(f'its answer to "{command}" was cut off') from None
         return found
 
     def configuration(self) -> str:
@@ -91,7 +91,7 @@ class Session:
         printed = self.read("show running-config", "reading the configuration")
         lines = [line.rstrip() for line in printed.strip().splitlines()]
         if not lines or lines[-1] != LAST_LINE:
-            raise DeviceError("its configuration was cut off: it does not end with `end`")
+            raise DeviceError('its configuration was cut off: it does not end with "end"')
         first = next((n for n, line in enumerate(lines) if line == "!"), 0)
         return redact("\n".join(lines[first:])) + "\n"
 

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -409,8 +410,9 @@ def host() -> list[Check]:
     if beside:
         python, python_ok = f"{python}, too old: {beside} is taken", True
     memory, disk = _memory_gib(), _space_gib()
-    cached = sorted(file.name for file in CACHE_DIR.glob("*/[!.]*") if file.is_file())
-    nothing = f"{CACHE_DIR} is empty: all will be downloaded"
+    cached = Counter(file.parent.name for file in CACHE_DIR.glob("*/[!.]*") if file.is_file())
+    files = ", ".join(f"{name} {count}" for name, count in sorted(cached.items()))
+    cache = f"files in {CACHE_DIR}: {files}" if files else f"{CACHE_DIR} is empty"
     space = f"{disk:.1f} GiB free at {CACHE_DIR}, {DISK_GIB:.0f} wanted"
     return [
         Check("system", ok=True, found=f"{this_system()}, {platform.machine()}"),
@@ -421,7 +423,7 @@ def host() -> list[Check]:
         _name_server(),
         *_upstream(),
         _demo_port(),
-        Check("cache", ok=True, found=", ".join(cached) or nothing),
+        Check("cache", ok=True, found=cache),
     ]
 
 

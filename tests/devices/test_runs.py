@@ -135,7 +135,7 @@ def test_four_faults_at_once_are_named_and_the_others_are_well(visits, lab):
     assert rows["r2"]["text"] == "it does not answer"
     assert rows["r2"]["attempts"] == 2
     assert rows["r3"]["text"] == "it refuses the key"
-    assert re.match(r"its answer to `show .*` was cut off", rows["r4"]["text"])
+    assert re.match(r'its answer to "show .*" was cut off', rows["r4"]["text"])
     assert rows["r5"]["state"] == "ok"
     assert rows["r5"]["slow"]
     others = [row for name, row in rows.items() if name not in faults]

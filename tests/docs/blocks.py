@@ -9,7 +9,7 @@ Fenced blocks of a Markdown file, by the word after the fence:
 ``console background``
                 one command that goes on running until the document ends
 ``browser``     ``open URL``, ``press BUTTON``, ``type TEXT into LABEL``, ``reload``,
-                ``see TEXT``
+                ``see TEXT``, ``end PROGRAM``: Ctrl-C, where that runs
 ``browser picture=NAME``
                 the same, and leaves ``test-results/NAME.png``; ``NAME:HEIGHT`` in pixels
 ``js console``  typed into the console of the open page

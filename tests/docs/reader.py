@@ -126,7 +126,7 @@ class Reader:
         } | environment
         self._documented = documented
         self._shells: dict[str, Shell] = {}
-        self._background: list[subprocess.Popen[str]] = []
+        self._background: dict[str, subprocess.Popen[str]] = {}  # by its command
         self._console: list[str] = []
         self._shown: list[str] = []
         page.on("console", self._remember)
@@ -165,11 +165,16 @@ class Reader:
 
     def close(self) -> None:
         """End what the document left running."""
-        for process in self._background:
-            os.killpg(process.pid, signal.SIGINT)
-            process.wait(timeout=60)
+        for command in list(self._background):
+            self._end(command)
         for shell in self._shells.values():
             shell.close()
+
+    def _end(self, command: str) -> None:
+        """Press Ctrl-C where ``command`` runs."""
+        process = self._background.pop(command)
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(timeout=60)
 
     def _see(self, text: str) -> None:
         self._shown.append(text)
@@ -206,7 +211,7 @@ class Reader:
 
     def _start(self, block: Block) -> None:
         (command,) = commands(block)
-        log = self._folder / f"background-{len(self._background)}.log"
+        log = self._folder / f"background-{len(list(self._folder.iterdir()))}.log"
         with log.open("w") as output:
             process = subprocess.Popen(
                 # A run of the tests that was itself put into the background ignores Ctrl-C.
@@ -219,7 +224,7 @@ class Reader:
                 text=True,
                 start_new_session=True,
             )
-        self._background.append(process)
+        self._background[command.text] = process
         deadline = time.monotonic() + BACKGROUND_SECONDS
         while not pattern(command.expected).search(self._as_documented(log.read_text())):
             assert process.poll() is None, f"{block.place}: it ended:\n{log.read_text()}"
@@ -252,6 +257,9 @@ class Reader:
         elif verb == "type":
             text, _, label = rest.partition(" into ")
             page.get_by_label(label).fill(text)
+        elif verb == "end":
+            (command,) = [command for command in self._background if rest in command]
+            self._end(command)
         elif verb == "reload":
             # As F5 does, also while the answer to a form is awaited: there `page.reload` fails.
             self._devtools.send("Page.reload")

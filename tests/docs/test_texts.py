@@ -139,6 +139,15 @@ def test_sentences_are_short(name, suffix):
             assert clauses <= MOST_CLAUSES, f"{name}: {clauses} clauses in one sentence: {sentence}"
 
 
+def test_pages_show_no_marks_of_a_document():
+    """A page shows a message as it is."""
+    on_a_terminal = "demo_app/config.py"
+    pages = [one for one in READ if one[0].startswith("demo_app/") and one[0] != on_a_terminal]
+    marked = [(name, text) for name, suffix in pages for text in texts(name, suffix) if "`" in text]
+    assert pages
+    assert marked == []
+
+
 def test_pages_and_messages_are_read():
     """Each kind of text, where it is known to stand."""
     for name, words in {

@@ -113,10 +113,11 @@ def test_each_page_is_accessible_and_fits(visitor, demo, tour, scheme):
     assert seen >= expected, "pages that the tour forgets"
 
 
-def test_the_start_page_as_a_moving_picture(visitor, results):
+def test_the_start_page_as_a_moving_picture(visitor, start_demo, results):
     """Leave what README.md begins with: a run, the plug pulled, and nothing lost."""
+    demo = start_demo()  # at the pace of `make demo`
     page = visitor(color_scheme="light", viewport={"width": 1120, "height": 700}).new_page()
-    page.goto("/")
+    page.goto(demo.url)
     live = page.locator("#live")
     expect(page.locator("#numbers li")).not_to_have_count(0)
     replay = page.locator("#sample").get_attribute("replay")
@@ -128,7 +129,7 @@ def test_the_start_page_as_a_moving_picture(visitor, results):
             page.get_by_role("button", name="Disconnect this page").click()
             plugged = False
         elif not plugged and missed <= 3:
-            missed = len(page.request.get(f"{replay}?after={count}").json())
+            missed = len(page.request.get(f"{demo.url}{replay}?after={count}").json())
             if missed > 3:
                 page.get_by_role("button", name="Connect it again").click()
         times.append(time.monotonic() - start)
@@ -149,6 +150,7 @@ def test_the_start_page_as_a_moving_picture(visitor, results):
         quality=60,
     )
     assert picture.stat().st_size <= MOST_MOVING_BYTES
+    demo.stop()
 
 
 def test_the_theme_follows_the_system(page):

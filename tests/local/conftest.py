@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -185,7 +186,7 @@ class MakeDemo:
         self._guest = guest
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        log = guest.folder / "demo.log"
+        self._log = log = guest.folder / "demo.log"
         settings = {"DEMO_JOB_STEPS": str(steps), "DEMO_JOB_STEP_SECONDS": "0.1"}
         with log.open("w") as output:
             self._process = subprocess.Popen(
@@ -212,6 +213,7 @@ class MakeDemo:
             lambda: not any("demo_app" in command for command in self._guest.processes()),
             "the demo does not end",
         )
+        assert not re.search("^make", self._log.read_text(), re.MULTILINE)
 
 
 @pytest.fixture(scope="module")

@@ -50,9 +50,9 @@ def page() -> str:
     channel = own_channel()
     if request.method == "POST":
         progress = Progress(redis, channel, durability="replicated")
-        for step in progress.track(range(1, 21), "Working"):
+        for step in progress.track(range(1, 21)):
             if step % 10 == 0:
-                progress.message(f"Step {step} is done")
+                progress.message(f"Step {step} begins")
             time.sleep(0.5)
     return PAGE.replace("WEBDIS_URL", os.environ["WEBDIS_URLS"]).replace("CHANNEL", channel)
 

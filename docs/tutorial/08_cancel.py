@@ -1,4 +1,4 @@
-"""The same in the background: the request puts the work into a queue, and a worker does it."""
+"""The same job, with a button that cancels it."""
 
 import os
 import secrets
@@ -20,6 +20,7 @@ PAGE = """
 <main>
   <form method="post"><button>Run</button></form>
   <run-progress url="WEBDIS_URL" channel="CHANNEL" replay="/events/CHANNEL" after="0">
+    <form slot="actions" method="post" action="/cancel"><button>Cancel</button></form>
   </run-progress>
 </main>
 <script type="module">
@@ -36,11 +37,11 @@ def own_channel() -> str:
 
 
 def work(channel: str) -> None:
-    """Do the slow work, in the worker."""
+    """Do the slow work; whatever comes of it, the run has an end."""
     with Progress(redis, channel) as progress:
-        for step in progress.track(range(1, 21), "Working"):
+        for step in progress.track(range(1, 21)):
             if step % 10 == 0:
-                progress.message(f"Step {step} is done")
+                progress.message(f"Step {step} begins")
             time.sleep(0.5)
 
 
@@ -56,6 +57,13 @@ def start() -> Response:
     session["token"] = secrets.token_hex(16)
     queue.enqueue(work, own_channel(), description="work")  # a log must not tell the channel
     return redirect("/", 303)
+
+
+@app.post("/cancel")
+def cancel() -> tuple[str, int]:
+    """Ask the run to stop at its next step; the page stays."""
+    Progress(redis, own_channel()).request_cancel()
+    return "", 204
 
 
 @app.get("/events/<channel>")

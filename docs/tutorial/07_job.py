@@ -1,18 +1,21 @@
-"""The same with a bar: how far it is, and how long it will take."""
+"""The same in the background: a queue takes the work, and a worker beside the server does it."""
 
 import os
 import secrets
 import time
 from pathlib import Path
 
-from flask import Flask, abort, request, session
+from flask import Flask, abort, redirect, request, session
 from redis import Redis
+from rq import Queue
+from werkzeug import Response
 
 from webdis_progress import Progress, events_after
 
 app = Flask(__name__, static_folder=Path("clients/javascript/src").resolve())
 app.secret_key = os.environ["SECRET_KEY"]
 redis = Redis.from_url(os.environ["REDIS_URL"])
+queue = Queue("tutorial", connection=Redis.from_url(os.environ["JOBS_URL"]))
 PAGE = """
 <main>
   <form method="post"><button>Run</button></form>
@@ -26,23 +29,33 @@ PAGE = """
 
 
 def own_channel() -> str:
-    """Return the channel of this user, which nobody can guess."""
+    """Return the channel of this user's run, which nobody can guess."""
     if "token" not in session:
         session["token"] = secrets.token_hex(16)
     return f"progress:{session['token']}"
 
 
-@app.route("/", methods=["GET", "POST"])
-def page() -> str:
-    """Show the page; its button does the slow work before that."""
-    channel = own_channel()
-    if request.method == "POST":
-        progress = Progress(redis, channel)
-        for step in progress.track(range(1, 21), "Working"):
+def work(channel: str) -> None:
+    """Do the slow work; whatever comes of it, the run has an end."""
+    with Progress(redis, channel) as progress:
+        for step in progress.track(range(1, 21)):
             if step % 10 == 0:
-                progress.message(f"Step {step} is done")
+                progress.message(f"Step {step} begins")
             time.sleep(0.5)
-    return PAGE.replace("WEBDIS_URL", os.environ["WEBDIS_URL"]).replace("CHANNEL", channel)
+
+
+@app.get("/")
+def page() -> str:
+    """Show the page."""
+    return PAGE.replace("WEBDIS_URL", os.environ["WEBDIS_URL"]).replace("CHANNEL", own_channel())
+
+
+@app.post("/")
+def start() -> Response:
+    """Start a run, on a channel of its own, and show the page again at once."""
+    session["token"] = secrets.token_hex(16)
+    queue.enqueue(work, own_channel(), description="work")  # a log must not tell the channel
+    return redirect("/", 303)
 
 
 @app.get("/events/<channel>")

@@ -1,4 +1,4 @@
-"""The same with numbered messages: a page that was away asks for those that it has missed."""
+"""The same with a page that asks for the messages that it does not have."""
 
 import os
 import time
@@ -41,5 +41,5 @@ def page() -> str:
 
 @app.get("/events")
 def events() -> list[dict[str, object]]:
-    """Return what the page has missed."""
+    """Return the messages after a number."""
     return events_after(redis, CHANNEL, request.args.get("after", 0, int))

@@ -1,0 +1,53 @@
+"""The same with a bar: how far it is, and how long it will take."""
+
+import os
+import secrets
+import time
+from pathlib import Path
+
+from flask import Flask, abort, request, session
+from redis import Redis
+
+from webdis_progress import Progress, events_after
+
+app = Flask(__name__, static_folder=Path("clients/javascript/src").resolve())
+app.secret_key = os.environ["SECRET_KEY"]
+redis = Redis.from_url(os.environ["REDIS_URL"])
+PAGE = """
+<main>
+  <form method="post"><button>Run</button></form>
+  <run-progress url="WEBDIS_URL" channel="CHANNEL" replay="/events/CHANNEL" after="0">
+  </run-progress>
+</main>
+<script type="module">
+  import { defineRunProgress } from "/src/element.js";
+  defineRunProgress();
+</script>"""
+
+
+def own_channel() -> str:
+    """Return the channel of this user, which nobody can guess."""
+    if "token" not in session:
+        session["token"] = secrets.token_hex(16)
+    return f"progress:{session['token']}"
+
+
+@app.route("/", methods=["GET", "POST"])
+def page() -> str:
+    """Show the page; its button does the slow work before that."""
+    channel = own_channel()
+    if request.method == "POST":
+        progress = Progress(redis, channel)
+        for step in progress.track(range(1, 21)):
+            if step % 10 == 0:
+                progress.message(f"Step {step} begins")
+            time.sleep(0.5)
+    return PAGE.replace("WEBDIS_URL", os.environ["WEBDIS_URL"]).replace("CHANNEL", channel)
+
+
+@app.get("/events/<channel>")
+def events(channel: str) -> list[dict[str, object]]:
+    """Return what the page has missed, to the user whose channel it is."""
+    if channel != own_channel():
+        abort(404)
+    return events_after(redis, channel, request.args.get("after", 0, int))
