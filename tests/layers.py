@@ -187,10 +187,16 @@ LANES = [
         layers=[
             Layer("unit", pytest("tests/unit"), quick=True),
             Layer("local", pytest("tests/local/test_local.py"), quick=True),
+            Layer("interruption", pytest("tests/runner")),
+        ],
+    ),
+    # Apart from those, so that the last lane to end is a short one.
+    Lane(
+        "no instance, short",
+        layers=[
             Layer("Node", node("tests/js/*.test.js"), quick=True),
             Layer("Ruby", ["tests/ruby/run.sh", "{reports}"], quick=True),
             Layer("references", pytest("tests/docs", "--ignore", DOCUMENTS), quick=True),
-            Layer("interruption", pytest("tests/runner")),
             Layer("collection", ["tests/collection/run.sh", "--without-linters"]),
         ],
     ),
