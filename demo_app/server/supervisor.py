@@ -54,7 +54,8 @@ class Child:
         self.argument = argument
         self.waited = waited
         command = [sys.executable, "-m", module, argument, str(os.getpid())]
-        self.process = subprocess.Popen(command, pass_fds=descriptors)
+        # Ctrl-C is this process's to handle, also while that one still loads.
+        self.process = subprocess.Popen(command, pass_fds=descriptors, process_group=0)
         self.started_at = time.monotonic()
         _log.info("%s: process %d", module, self.process.pid)
 
@@ -233,8 +234,10 @@ def _fail(sentence: object, exit_code: int = 1) -> int:
 
 
 def main() -> int:
-    """Run the demo until SIGTERM or Ctrl-C; return the exit code."""
+    """Run the demo until SIGTERM, Ctrl-C or the end of its terminal; return the exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` has it
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="webdis-kit-demo-") as folder:
         os.environ[metrics.FOLDER] = folder
         return _run()

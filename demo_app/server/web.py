@@ -27,7 +27,6 @@ def main() -> int:
     """Serve until SIGTERM; return the exit code."""
     listener, *of_health = (int(descriptor) for descriptor in sys.argv[1].split(","))
     parent = int(sys.argv[2])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     app = begin(parent)
     for descriptor in of_health:

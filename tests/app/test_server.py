@@ -81,6 +81,11 @@ def test_the_demo_of_another_checkout_has_a_cookie_of_its_own(demo, start_demo, 
     other.stop()
 
 
+def test_ctrl_c_of_a_terminal_reaches_only_the_process_that_ends_the_others(demo):
+    groups = [os.getpgid(demo.process_of(module)) for module in ("web", "worker")]
+    assert os.getpgid(demo.process.pid) not in groups
+
+
 def test_a_demo_that_has_lost_its_instance_says_so_less_and_less_often(start_demo, kit_dir):
     demo = start_demo(DEMO_KIT_DIR=kit_dir)
     gone = kit_dir.rename(kit_dir.with_name("gone"))
