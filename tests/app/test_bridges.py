@@ -17,7 +17,7 @@ import redis.asyncio
 from kit.checkout import ROOT
 from tests.app.own_redis import OwnRedis
 from tests.demo_server import eventually
-from webdis_progress import AsyncProgress, Progress, events_after, last_events, replay
+from webdis_progress import AsyncProgress, EndedError, Progress, events_after, last_events, replay
 
 DEADLINE_SECONDS = 60
 
@@ -100,6 +100,32 @@ def test_tqdm_shows_both(publisher_redis, channel):
     ]
 
 
+def test_tqdm_publishes_what_changes_and_outlives_the_run(publisher_redis, channel):
+    from webdis_progress.bridges.tqdm import tqdm  # noqa: PLC0415
+
+    terminal = io.StringIO()
+    with contextlib.suppress(EndedError), Progress(publisher_redis, channel) as progress:
+        with tqdm(total=3, desc="Import", file=terminal, mininterval=0, progress=progress) as bar:
+            for _ in range(5):
+                tqdm.write("a line", file=terminal)  # draws all bars again
+            bar.set_description("Reading")
+            bar.set_postfix(row=7)
+            bar.update(3)
+        rows = tqdm(range(3), file=terminal, mininterval=0, progress=progress)
+        for row in rows:
+            if row == 1:
+                Progress(publisher_redis, channel).cancelled()
+        assert rows.n == 3
+        with tqdm(total=1, file=terminal, progress=progress) as bar:
+            bar.update(1)
+    seen = [e for e in events(publisher_redis, channel) if e["kind"] == "progress"]
+    assert [(e["text"], e["current"]) for e in seen if e.get("label") == "Import"] == [
+        ("Reading", 0),
+        ("Reading: row=7", 0),
+        ("Reading: row=7", 3),
+    ]
+
+
 def test_bridges_want_a_blocking_publisher(channel):
     from webdis_progress.bridges.logging import ProgressHandler  # noqa: PLC0415
     from webdis_progress.bridges.nornir import ProgressProcessor  # noqa: PLC0415
@@ -158,6 +184,23 @@ def test_nornir_has_a_bar_a_host_and_one_that_fails_ends_itself_only(publisher_r
     assert "1234" not in str(events(publisher_redis, channel))
 
 
+def test_nornir_goes_on_where_the_run_has_been_ended(publisher_redis, channel):
+    from nornir.core import Nornir  # noqa: PLC0415
+    from nornir.core.inventory import Host, Hosts, Inventory  # noqa: PLC0415
+    from nornir.plugins.runners import SerialRunner  # noqa: PLC0415
+
+    from webdis_progress.bridges.nornir import ProgressProcessor  # noqa: PLC0415
+
+    def read(task):
+        if task.host.name == "core-1":
+            Progress(publisher_redis, channel).cancelled()
+
+    hosts = Hosts({name: Host(name) for name in ("core-1", "core-2")})
+    nornir = Nornir(inventory=Inventory(hosts), runner=SerialRunner())
+    watched = nornir.with_processors([ProgressProcessor(Progress(publisher_redis, channel))])
+    assert [one.failed for one in watched.run(task=read).values()] == [False, False]
+
+
 @pytest.fixture
 def redis_of_ones_own(instance):
     """Return a Redis without passwords, for queues."""
@@ -186,6 +229,14 @@ def work(self, ending):
                 os._exit(1)
             if ending == "wait":
                 time.sleep(60)
+            if ending == "again" and self.request.retries < 2:
+                raise self.retry(exc=KeyError(), countdown=0)
+
+@app.task(bind=True, autoretry_for=(KeyError,), max_retries=2, default_retry_delay=0)
+def automatic(self, last):
+    with task_progress(self, redis, required=True) as progress:
+        if last == "failed" or self.request.retries < 2:
+            raise KeyError
 """
 
 
@@ -194,7 +245,7 @@ import sys, work
 if sys.argv[1] == "revoke":
     work.app.control.revoke(sys.argv[2], terminate=True)
 else:
-    print(work.work.delay(sys.argv[1]).id)
+    print(getattr(work, sys.argv[2]).delay(sys.argv[1]).id)
 """
 
 
@@ -233,15 +284,31 @@ def celery(redis_of_ones_own, tmp_path):
 
 def test_celery_ends_every_stream(celery):
     run, connection = celery
-    assert ending(connection, run("done"))["current"] == 3
-    early = ending(connection, run("early"))
+    assert ending(connection, run("done", "work"))["current"] == 3
+    early = ending(connection, run("early", "work"))
     assert (early["kind"], early["text"]) == ("failed", "Failed: ValueError")
-    crashed = ending(connection, run("crash"))
+    crashed = ending(connection, run("crash", "work"))
     assert (crashed["kind"], crashed["text"]) == ("failed", "Failed: WorkerLostError")
-    channel = run("wait")
+    channel = run("wait", "work")
     eventually(lambda: events(connection, channel), "it has not begun", DEADLINE_SECONDS)
     run("revoke", channel.removeprefix("progress:"))
     assert ending(connection, channel)["kind"] == "cancelled"
+
+
+AGAIN = "Failed: KeyError; it will be tried again"
+
+
+def test_celery_tries_again_in_the_same_stream(celery):
+    run, connection = celery
+    for words, end in (
+        (("again", "work"), "Done"),
+        (("done", "automatic"), "Done"),
+        (("failed", "automatic"), "Failed: KeyError"),
+    ):
+        channel = run(*words)
+        assert ending(connection, channel)["text"] == end
+        texts = [event["text"] for event in events(connection, channel) if event["text"]]
+        assert texts == ["Started", AGAIN, "Started", AGAIN, "Started", end]
 
 
 RQ = """
@@ -257,17 +324,20 @@ def work(ending):
                 raise ValueError("password is 1234")
             if ending == "crash":
                 os._exit(1)
+            if ending == "again" and redis.incr("tries") < 3:
+                raise KeyError
 """
 
 
 def test_rq_ends_every_stream(redis_of_ones_own, tmp_path):
-    from rq import Queue  # noqa: PLC0415
+    from rq import Queue, Retry  # noqa: PLC0415
 
     from webdis_progress.bridges.rq import job_channel  # noqa: PLC0415
 
     (tmp_path / "jobs.py").write_text(RQ)
     queue = Queue(connection=redis_of_ones_own.client)
     jobs = {word: queue.enqueue("jobs.work", word) for word in ("done", "failed", "crash")}
+    jobs["again"] = queue.enqueue("jobs.work", "again", retry=Retry(max=2))
     environment = {**os.environ, "BROKER": redis_of_ones_own.url, "PYTHONPATH": str(tmp_path)}
     subprocess.run(
         [
@@ -284,4 +354,6 @@ def test_rq_ends_every_stream(redis_of_ones_own, tmp_path):
         word: ending(redis_of_ones_own.client, job_channel(job))["kind"]
         for word, job in jobs.items()
     }
-    assert kinds == {"done": "done", "failed": "failed", "crash": "failed"}
+    assert kinds == {"done": "done", "failed": "failed", "crash": "failed", "again": "done"}
+    seen = events(redis_of_ones_own.client, job_channel(jobs["again"]))
+    assert [event["text"] for event in seen].count(AGAIN) == 2

@@ -27,6 +27,7 @@ from webdis_progress import (
     CancelledError,
     EndedError,
     NotSentError,
+    Observer,
     Progress,
     events_after,
     last_events,
@@ -359,6 +360,51 @@ def test_track_of_nothing_and_of_an_iterator(publisher_redis, channel):
     ]
 
 
+class Endless:
+    def __len__(self):
+        raise TypeError("it has no length")
+
+    def __iter__(self):
+        return iter("abc")
+
+
+@pytest.mark.parametrize("items", [Endless(), range(10**20)])
+def test_track_of_what_has_no_length_after_all(publisher_redis, channel, items):
+    assert len(list(zip(Progress(publisher_redis, channel).track(items), "ab", strict=False))) == 2
+    assert all_events(publisher_redis, channel)[0]["total"] is None
+
+
+def test_a_generator_that_is_left_early_has_not_failed(publisher_redis, channel):
+    def numbers(progress):
+        with progress.task("core-1") as task:
+            yield from task.track(range(5))
+
+    with Progress(publisher_redis, channel) as progress:
+        for number in numbers(progress):
+            if number == 2:
+                break
+    state = replay(publisher_redis, channel)["state"]
+    assert [(t["kind"], t["current"]) for t in state["tasks"]] == [("cancelled", 2)]
+    assert state["run"]["kind"] == "done"
+
+
+class Interrupts(Observer):
+    def published(self, messages, seconds):  # noqa: ARG002  # an observer's
+        set_observer(Observer())
+        raise KeyboardInterrupt
+
+
+def test_who_is_interrupted_at_the_beginning_ends_what_redis_has(publisher_redis, channel):
+    progress = Progress(publisher_redis, channel)
+    for bar in (progress.task("core-1"), progress):
+        set_observer(Interrupts())
+        with pytest.raises(KeyboardInterrupt), bar:
+            pass
+    state = replay(publisher_redis, channel)["state"]
+    assert (state["run"]["kind"], state["tasks"][0]["kind"]) == ("failed", "failed")
+    assert kinds(publisher_redis, channel) == ["started", "failed", "started", "failed"]
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -397,7 +443,7 @@ def test_long_text_is_cut_visibly_and_stays_small_and_ascii(
         (lambda progress: progress.message(3), TypeError, "text is 3"),
         (lambda progress: progress.message(b"x"), TypeError, "text is b'x'"),
         (lambda progress: progress.done(None), TypeError, "text is None"),
-        (lambda progress: progress.failed(3), TypeError, "text is 3"),
+        (lambda progress: progress.failed(3), TypeError, "error is 3"),
         (lambda progress: progress.update("3"), TypeError, "current is '3'"),
         (lambda progress: progress.update(1.5), TypeError, "current is 1.5"),
         (lambda progress: progress.update(current=True), TypeError, "current is True"),
@@ -435,6 +481,7 @@ def test_wrong_totals_are_named(publisher_redis, channel, total, error):
         (lambda client: replay(client, "x", -5), ValueError, "after is -5"),
         (lambda client: replay(client, "x", "1"), TypeError, "after is '1'"),
         (lambda client: replay(client, "x", 1, None), TypeError, "epoch is None"),
+        (lambda client: replay(client, "x", 1, "\ud800"), ValueError, "epoch is '\\ud800'"),
         (lambda client: position(client, 666), TypeError, "channel is 666"),
         (lambda client: last_events(client, "x", "1"), TypeError, "count is '1'"),
         (lambda _: set_observer(None), TypeError, "observer is None"),

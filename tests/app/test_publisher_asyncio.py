@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import secrets
 
 import pytest
 import redis.asyncio
@@ -101,6 +102,66 @@ def test_what_goes_on_after_a_batch_is_sent(client, publisher_redis, channel):
     asyncio.run(work())
     texts = [event["text"] for event in events_after(publisher_redis, channel, 0)]
     assert texts == ["Started", "within", "after", "Done"]
+
+
+def test_who_is_cancelled_before_its_turn_has_said_it(client, publisher_redis, channel):
+    async def work():
+        async with AsyncProgress(client, channel) as progress:
+            task = progress.task("core-1")
+            await task.started()
+            calls = (progress.message("on its way"), task.done("read"), batch(progress))
+            first, *others = [asyncio.create_task(call) for call in calls]
+            await asyncio.sleep(0)  # the first waits for Redis, the others for their turn
+            for one in others:
+                one.cancel()
+            await asyncio.wait([first, *others])
+
+    async def batch(progress):
+        async with progress.batch():
+            await progress.message("a")
+
+    asyncio.run(work())
+    texts = [event["text"] for event in events_after(publisher_redis, channel, 0)]
+    assert texts == ["Started", "Started", "on its way", "read", "a", "Done"]
+
+
+def test_tasks_that_are_cancelled_at_any_moment_end(client, publisher_redis, channel):
+    async def one(progress, name):
+        async with progress.task(name) as task:
+            for _ in range(20):
+                await task.advance()
+
+    async def work():
+        async with AsyncProgress(client, channel, count_tasks=True) as progress:
+            tasks = [asyncio.create_task(one(progress, f"device-{n}")) for n in range(40)]
+            while not all(task.done() for task in tasks):
+                await asyncio.sleep(0.001)
+                secrets.choice(tasks).cancel()
+            await asyncio.wait(tasks)
+
+    asyncio.run(work())
+    state = replay(publisher_redis, channel)["state"]
+    assert {task["kind"] for task in state["tasks"]} <= {"done", "cancelled"}
+    assert state["run"]["current"] == len(state["tasks"])
+
+
+def test_a_generator_that_is_left_with_its_batch_keeps_nothing(client, publisher_redis, channel):
+    async def numbers(progress):
+        async with progress.batch():
+            for number in range(5):
+                await progress.message(str(number))
+                yield number
+
+    async def work():
+        async with AsyncProgress(client, channel) as progress:
+            async for number in numbers(progress):
+                if number == 1:
+                    break
+            await progress.message("after")
+
+    asyncio.run(work())
+    texts = [event["text"] for event in events_after(publisher_redis, channel, 0)]
+    assert texts == ["Started", "0", "1", "after", "Done"]
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # the first loop leaves its connection

@@ -7,6 +7,7 @@ import logging
 import re
 import secrets
 import socket
+import threading
 import time
 from fractions import Fraction
 
@@ -272,3 +273,30 @@ def test_an_observer_is_told_what_a_run_leaves_unsent(lossy_redis, lossy_proxy, 
         progress.message("never sent")
     assert counts.seen["published"] == 1
     assert counts.seen["dropped"] == 2, "the message, and the end"
+
+
+def test_what_is_logged_waits_for_no_other_writer(lossy_redis, lossy_proxy, channel):
+    heard = []
+
+    class Publishes(logging.Handler):
+        """Waits for another thread's message, as a handler that publishes does for its lock."""
+
+        def emit(self, record):
+            if record.levelno == logging.WARNING:
+                other = threading.Thread(target=progress.message, args=["from another"])
+                other.start()
+                other.join(30)
+                heard.append(other.is_alive())
+
+    handler = Publishes()
+    with Progress(lossy_redis, channel) as progress:
+        lossy_proxy.plan = list(ALWAYS)
+        logging.getLogger("webdis_progress").addHandler(handler)
+        try:
+            progress.message("x")
+            assert progress.cancel_requested() is False
+        finally:
+            logging.getLogger("webdis_progress").removeHandler(handler)
+            lossy_proxy.plan = []
+    assert heard
+    assert not any(heard), "what is published waits for what is logged"

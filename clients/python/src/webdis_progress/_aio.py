@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import time
 from collections.abc import AsyncIterable, AsyncIterator
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import SupportsIndex
 
+    from webdis_progress._event import Message
     from webdis_progress._outbox import Answer
 
     Answered = TypeVar("Answered")
@@ -80,7 +82,7 @@ class _Tracked(AsyncIterator[Item], Generic[Item]):
 class _Awaited(Bar["Coroutine[Any, Any, int]"]):
     """What `AsyncProgress` and `AsyncTask` do besides publishing."""
 
-    _stops = (CancelledError, asyncio.CancelledError)
+    _stops = (*Bar._stops, asyncio.CancelledError)  # noqa: SLF001  # its own
 
     def track(
         self,
@@ -124,16 +126,31 @@ class _Awaited(Bar["Coroutine[Any, Any, int]"]):
             for publish in tracking.rest():
                 await publish()
 
+    async def __aenter__(self) -> Self:
+        """Publish that it has begun."""
+        try:
+            await self.started()
+        except Exception:
+            raise
+        except BaseException as error:  # cancelled: Redis may have it, and no block will end it
+            await self.__aexit__(type(error), error, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        """End it unless the block has done so."""
+        raise NotImplementedError
+
 
 class AsyncTask(_Awaited, TaskBar["Coroutine[Any, Any, int]"]):
     """`Task` for asyncio, made by `AsyncProgress.task`."""
 
     _run: AsyncProgress
-
-    async def __aenter__(self) -> Self:
-        """Publish that it has begun."""
-        await self.started()
-        return self
 
     async def __aexit__(
         self,
@@ -188,9 +205,9 @@ class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]", Redis, AsyncTas
                 yield
             except BaseException as error:
                 with self._unless_it_replaces(error):
-                    await self._drive(self._outbox.deliver(batch.take()))
+                    await self._send(batch.take())
                 raise
-        await self._drive(self._outbox.deliver(batch.take()))
+        await self._send(batch.take())
 
     async def flush(self) -> None:
         """Send what waits for Redis to be back, for as long as patience lasts."""
@@ -219,8 +236,7 @@ class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]", Redis, AsyncTas
     async def __aenter__(self) -> Self:
         """Publish that the work has begun."""
         self._enter()
-        await self.started()
-        return self
+        return await super().__aenter__()
 
     async def __aexit__(
         self,
@@ -245,7 +261,16 @@ class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]", Redis, AsyncTas
         self, bar: Bar[Coroutine[Any, Any, int]], content: Content
     ) -> Coroutine[Any, Any, int]:
         # Now, not when it is awaited: events are in the order of their calls.
-        return self._drive(self._outbox.deliver(self._to_send(self._prepare(bar, content))))
+        return self._send(self._to_send(self._prepare(bar, content)))
+
+    async def _send(self, messages: list[Message]) -> int:
+        steps = self._outbox.deliver(messages)
+        try:
+            return await self._drive(steps)
+        finally:
+            if inspect.getgeneratorstate(steps) == inspect.GEN_CREATED:
+                # Cancelled before its turn: whoever has the next one sends them.
+                self._outbox.put(messages)
 
     async def _drive(self, steps: Generator[Call | float, Any, Answered]) -> Answered:
         loop = asyncio.get_running_loop()

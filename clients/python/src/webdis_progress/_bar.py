@@ -47,7 +47,8 @@ class Bar(Generic[Sent]):
             events are required.
     """
 
-    _stops: tuple[type[BaseException], ...] = (CancelledError,)  # what ends it in `cancelled`
+    # What ends it in `cancelled`; a generator that is left early has not failed.
+    _stops: tuple[type[BaseException], ...] = (CancelledError, GeneratorExit)
 
     def __init__(
         self, field: bytes, names: str, total: SupportsIndex | None, texts: tuple[str, str]
@@ -165,7 +166,7 @@ class Bar(Generic[Sent]):
         """
         if isinstance(error, BaseException):
             error = f"Failed: {type(error).__name__}"
-        return self._publish(self._content("failed", error, level, data))
+        return self._publish(self._content("failed", _event.text("error", error), level, data))
 
     def skipped(
         self,
@@ -191,7 +192,16 @@ class Bar(Generic[Sent]):
         """Publish the end that the block comes to."""
         if error is None:
             return self.done()
-        return self.cancelled() if isinstance(error, self._stops) else self.failed(error)
+        if isinstance(error, self._stops):
+            return self.cancelled()
+        if cause := self._tried_again_after(error):
+            words = f"Failed: {type(cause).__name__}; it will be tried again"
+            return self.message(words, level="warning")
+        return self.failed(error)
+
+    def _tried_again_after(self, error: BaseException) -> BaseException | None:  # noqa: ARG002  # of those that are
+        """Return why the block has failed, if it is no end: for bridges to queues."""
+        return None
 
     def _begin(self, total: SupportsIndex | None) -> None:
         """Count from 0 again. A total that is not known is the bar's own the first time only."""

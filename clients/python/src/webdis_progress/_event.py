@@ -81,9 +81,20 @@ def key(name: str, value: object) -> str:
         TypeError: It is no string.
         ValueError: It is empty, or has lone surrogates.
     """
-    words = text(name, value)
+    words = encodable(name, value)
     if not words:
         raise ValueError(f"{name} is empty; 1 character or more are needed")
+    return words
+
+
+def encodable(name: str, value: object) -> str:
+    """Return ``value`` if Redis can be sent it.
+
+    Raises:
+        TypeError: It is no string.
+        ValueError: It has lone surrogates.
+    """
+    words = text(name, value)
     try:
         words.encode()
     except UnicodeEncodeError:

@@ -86,6 +86,7 @@ class Outbox:
         self._channel = channel
         self._patience_seconds = patience_seconds
         self._notice = notice
+        self.log: Callable[..., None] = _log.log
         self.required = True
         self.cancel = False  # somebody has asked for one
         self.ended = ""
@@ -248,7 +249,7 @@ class Outbox:
                 messages += (b"", entry, text, message.bar, b"", start + message.brief)
             else:
                 messages += (message.bar, entry, text)
-        state = b"%b%b%d %b" % (entry, self._writer_words, count, _ending(flight).encode())
+        state = b"%b%b%d %b" % (entry, self._writer_words, count, ending(flight).encode())
         self._next = (state, seq, size)
         now = time.monotonic()
         due = now >= self._renew_at
@@ -260,11 +261,11 @@ class Outbox:
     def _landed(self, flight: list[Message], answer: Answer) -> int:
         """Take note that messages were taken; return the number of the last one."""
         if self._failures:
-            _log.info("%s: Redis is back", self._channel)
+            self.log(logging.INFO, "%s: Redis is back", self._channel)
         self._failures = 0
         self._retry_at = 0.0
         self._confirmed = self._count
-        self.ended = _ending(flight)
+        self.ended = ending(flight)
         self._flight = []
         if isinstance(answer, int):
             self._state, self._seq, self._bytes = self._next
@@ -300,7 +301,8 @@ class Outbox:
             self._forget()
             raise NotSentError(reason, unsent) from error
         if not self._failures:
-            _log.warning("%s: the work goes on without being reported. %s", self._channel, reason)
+            words = "%s: the work goes on without being reported. %s"
+            self.log(logging.WARNING, words, self._channel, reason)
         self._failures += 1
         observer().retried(len(flight))
         self._drop_what_is_too_much()
@@ -325,7 +327,7 @@ class Outbox:
         return len(self._flight) + len(self._waiting)
 
 
-def _ending(messages: Sequence[Message]) -> str:
+def ending(messages: Sequence[Message]) -> str:
     """Return how messages end the stream: a kind, or nothing."""
     last = messages[-1]
     return last.kind if last.kind in TERMINAL and last.bar == RUN else ""

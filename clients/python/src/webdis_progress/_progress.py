@@ -32,6 +32,35 @@ if TYPE_CHECKING:
 _log = logging.getLogger("webdis_progress")
 
 
+class _Lock:
+    """A re-entrant lock; what is to be logged under it is logged when it is free again.
+
+    Handlers have locks, too: a thread that publishes what another one logs holds that lock.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._notes: list[tuple[Any, ...]] = []
+
+    def log(self, *note: Any) -> None:  # noqa: ANN401  # as `logging.Logger.log` takes them
+        """Log it when the lock is free."""
+        self._notes.append(note)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self._depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        notes: list[tuple[Any, ...]] = []
+        if self._notes and not self._depth:
+            notes, self._notes = self._notes, notes
+        self._lock.release()
+        for note in notes:
+            _log.log(*note)
+
+
 class _Blocking(Bar[int]):
     """What `Progress` and `Task` do besides publishing."""
 
@@ -73,8 +102,23 @@ class _Blocking(Bar[int]):
 
     def __enter__(self) -> Self:
         """Publish that it has begun."""
-        self.started()
+        try:
+            self.started()
+        except Exception:
+            raise
+        except BaseException as error:  # Ctrl-C: Redis may have it, and no block will end it
+            self.__exit__(type(error), error, None)
+            raise
         return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        """End it unless the block has done so."""
+        raise NotImplementedError
 
 
 class Task(_Blocking, TaskBar[int]):
@@ -136,7 +180,8 @@ class Progress(_Blocking, RunBar[int, redis.Redis, Task]):
 
     def _begin_here(self) -> None:
         self._is_delivering = False
-        self._lock = threading.RLock()
+        self._lock = _Lock()
+        self._outbox.log = self._lock.log
         self._wire = Wire(self._redis, self._commands, self._patience_seconds)
 
     def _add_task(self, task: Task) -> None:
@@ -182,11 +227,10 @@ class Progress(_Blocking, RunBar[int, redis.Redis, Task]):
 
         Where nothing is required and Redis is away: whether that was known before.
         """
-        with self._lock:
+        with self._unless_unknown(), self._lock:
             if not self._outbox.cancel:
-                with self._unless_unknown():
-                    self._outbox.cancel = self._drive(self._ask_for_cancel()) is not None
-            return self._outbox.cancel
+                self._outbox.cancel = self._drive(self._ask_for_cancel()) is not None
+        return self._outbox.cancel
 
     def raise_if_cancelled(self) -> None:
         """Raise `CancelledError` if somebody wants the work to stop."""
@@ -209,12 +253,13 @@ class Progress(_Blocking, RunBar[int, redis.Redis, Task]):
         patient = error is None or isinstance(error, Exception)
         if not patient:
             self._outbox.required = False
-        with self._lock, self._unless_it_replaces(error):
+        with self._unless_it_replaces(error), self._lock:
             if not self.ended:
                 self._end(error)
             if self.unsent and patient:
                 self.flush()
-            self._leave_unsent()
+        self._leave_unsent()
+        with self._lock:
             self._wire.drop()
         return isinstance(error, CancelledError)
 

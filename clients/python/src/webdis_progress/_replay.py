@@ -128,7 +128,7 @@ def position(redis: Redis, channel: str) -> Position:
 def _arguments(channel: str, after: int | None, epoch: str) -> tuple[Any, ...]:
     channel = _event.key("channel", channel)
     last = "" if after is None else _event.integer("after", after)
-    words = (f"{channel}:state", f"{channel}:events", last, _event.text("epoch", epoch))
+    words = (f"{channel}:state", f"{channel}:events", last, _event.encodable("epoch", epoch))
     return (*words, REPLAY_MESSAGES, JOIN_MESSAGES)
 
 

@@ -16,7 +16,7 @@ from webdis_progress._bar import Bar, Content, Sent, TaskBar
 from webdis_progress._errors import EndedError, ProgressError
 from webdis_progress._event import RUN, Clock, Message
 from webdis_progress._observer import observer
-from webdis_progress._outbox import MAX_CALL_BYTES, MAX_CALL_MESSAGES, Outbox
+from webdis_progress._outbox import MAX_CALL_BYTES, MAX_CALL_MESSAGES, Outbox, ending
 from webdis_progress._replicated import ReplicatedOutbox
 from webdis_progress._wire import Commands
 
@@ -45,10 +45,11 @@ class Batch:
         self._bytes = 0
 
     def add(self, messages: list[Message]) -> list[Message]:
-        """Take messages; return what has to be sent, as no more of them fit into a call."""
+        """Take messages; return what has to be sent: no more fit into a call, or none follow."""
         self._messages += messages
         self._bytes += sum(message.size for message in messages)
-        if len(self._messages) < MAX_CALL_MESSAGES and self._bytes < MAX_CALL_BYTES:
+        is_full = len(self._messages) >= MAX_CALL_MESSAGES or self._bytes >= MAX_CALL_BYTES
+        if not is_full and not ending(messages):
             return []
         return self.take()
 
@@ -273,4 +274,5 @@ class RunBar(Bar[Sent], Generic[Sent, Client, OneTask]):
             yield batch
         finally:
             batch.run = None  # a task of asyncio that was begun within may go on
-            _batch.reset(before)
+            with contextlib.suppress(ValueError):  # a generator that its loop closes, elsewhere
+                _batch.reset(before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sized
 from typing import TYPE_CHECKING, Any, Generic, Self
@@ -14,6 +15,13 @@ if TYPE_CHECKING:
     from typing import SupportsIndex
 
     from webdis_progress._run import RunBar
+
+
+def _length(items: object) -> int | None:
+    # A view of what is endless has a length that raises; range(10**20) one that C cannot hold.
+    with contextlib.suppress(TypeError, OverflowError):
+        return len(items) if isinstance(items, Sized) else None
+    return None
 
 
 class Tracking(Generic[Sent]):
@@ -39,8 +47,7 @@ class Tracking(Generic[Sent]):
         per_second: float,
     ) -> None:
         self._run, self._tracked, self._bar = run, bar, bar
-        length = len(items) if isinstance(items, Sized) else None
-        self._total = length if total is None else total
+        self._total = _length(items) if total is None else total
         self._text_of = text if callable(text) else None
         self._text = "" if callable(text) else text
         self._interval_seconds = 1 / _event.number("per_second", per_second, least=0.001)

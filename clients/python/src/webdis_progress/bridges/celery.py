@@ -14,8 +14,9 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from celery import signals
+from celery.exceptions import Ignore, Reject, Retry
 
-from webdis_progress._errors import CancelledError, EndedError
+from webdis_progress._errors import EndedError
 from webdis_progress._progress import Progress
 
 if TYPE_CHECKING:
@@ -25,7 +26,23 @@ if TYPE_CHECKING:
 
 class _TaskProgress(Progress):
     # A revoked task is ended by SIGTERM, which Celery turns into this.
-    _stops = (CancelledError, SystemExit)
+    _stops = (*Progress._stops, SystemExit)  # noqa: SLF001  # its own
+
+    def __init__(self, task: Task, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # as Progress takes them
+        super().__init__(*args, **kwargs)
+        self._task = task
+
+    def _tried_again_after(self, error: BaseException) -> BaseException | None:
+        if isinstance(error, Retry):
+            return error.exc if isinstance(error.exc, BaseException) else error
+        if isinstance(error, Reject):
+            return error if error.requeue else None
+        task = self._task
+        never = (Ignore, *getattr(task, "dont_autoretry_for", ()))
+        most = getattr(task, "retry_kwargs", {}).get("max_retries", task.max_retries)
+        is_left = most is None or task.request.retries < most
+        again = isinstance(error, tuple(getattr(task, "autoretry_for", ())))
+        return error if again and is_left and not isinstance(error, never) else None
 
 
 def task_channel(task_id: str) -> str:
@@ -39,7 +56,7 @@ def task_progress(
     total: int | None = None,
     **options: Any,  # noqa: ANN401  # as Progress takes them
 ) -> Progress:
-    """Return the publisher of a bound task.
+    """Return the publisher of a bound task. One that Celery tries again goes on in its stream.
 
     Args:
         task: ``self`` of a task with ``bind=True``.
@@ -47,7 +64,7 @@ def task_progress(
         total: How many steps there are, if it is known.
         options: As `Progress` takes them.
     """
-    return _TaskProgress(redis, task_channel(task.request.id), total, **options)
+    return _TaskProgress(task, redis, task_channel(task.request.id), total, **options)
 
 
 def watch(app: Celery, redis: Redis) -> None:

@@ -6,9 +6,11 @@ with Progress(redis, channel, count_tasks=True) as progress:
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from webdis_progress._errors import EndedError
 from webdis_progress._event import of_type
 from webdis_progress._progress import Progress
 
@@ -23,7 +25,7 @@ class ProgressProcessor:
     """Publishes a task for each host, and a step for each of its subtasks.
 
     A host that fails ends its own bar only. Of an exception the class is published: its text
-    may hold what the device has said.
+    may hold what the device has said. Where somebody else has ended the run, the work goes on.
 
     Args:
         progress: The run; several calls of ``run`` may share it, one after the other, and this.
@@ -40,40 +42,43 @@ class ProgressProcessor:
     def task_started(self, task: Task) -> None:
         """Show all hosts at once, in one call: the last of many waits for long."""
         self._bars.clear()  # of the call before; of the same names, they begin again
-        with self._progress.batch():
+        with contextlib.suppress(EndedError), self._progress.batch():
             for name in task.nornir.inventory.hosts if task.nornir else ():
                 self._bar(name).message(f"{task.name}: waits")
 
     def task_completed(self, task: Task, result: AggregatedResult) -> None:  # noqa: ARG002  # Nornir's
         """End the bars of hosts that were not run: they had failed before."""
-        with self._progress.batch():
+        with contextlib.suppress(EndedError), self._progress.batch():
             for name, bar in self._bars.items():
                 if name not in result and not bar.ended:
                     bar.skipped("Failed before")
 
     def task_instance_started(self, task: Task, host: Host) -> None:
         """Begin a host's bar."""
-        self._bar(host.name).started(task.name)
+        self._publish(host, "started", task.name)
 
     def task_instance_completed(self, task: Task, host: Host, result: MultiResult) -> None:
         """End a host's bar."""
-        bar = self._bar(host.name)
         if not result.failed:
-            bar.done()
+            self._publish(host, "done")
             return
-        failed = next((one for one in reversed(result) if one.exception), None)
-        bar.failed(failed.exception if failed and failed.exception else f"{task.name}: failed")
+        errors = (one.exception for one in reversed(result) if one.exception)
+        self._publish(host, "failed", next(errors, f"{task.name}: failed"))
 
     def subtask_instance_started(self, task: Task, host: Host) -> None:
         """Say what a host is doing."""
-        self._bar(host.name).message(task.name)
+        self._publish(host, "message", task.name)
 
     def subtask_instance_completed(self, task: Task, host: Host, result: MultiResult) -> None:
         """Count a step of a host."""
         if result.failed:
-            self._bar(host.name).message(f"{task.name}: failed", level="error")
+            self._publish(host, "message", f"{task.name}: failed", level="error")
         else:
-            self._bar(host.name).advance()
+            self._publish(host, "advance")
+
+    def _publish(self, host: Host, method: str, *values: Any, **options: Any) -> None:  # noqa: ANN401  # as `Task` takes them
+        with contextlib.suppress(EndedError):
+            getattr(self._bar(host.name), method)(*values, **options)
 
     def _bar(self, name: str) -> Bar:
         with self._lock:

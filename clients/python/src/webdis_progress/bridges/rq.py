@@ -27,13 +27,22 @@ if TYPE_CHECKING:
     from rq.job import Job
 
 
+class _JobProgress(Progress):
+    def __init__(self, job: Job, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # as Progress takes them
+        super().__init__(*args, **kwargs)
+        self._job = job
+
+    def _tried_again_after(self, error: BaseException) -> BaseException | None:
+        return error if self._job.retries_left else None
+
+
 def job_channel(job: Job) -> str:
     """Return a job's channel: ``meta["channel"]``, or ``progress:`` and the job's id."""
     return str(job.meta.get("channel") or f"progress:{job.id}")
 
 
 def job_progress(redis: Redis, total: int | None = None, **options: Any) -> Progress:  # noqa: ANN401  # as Progress takes them
-    """Return the publisher of the current job.
+    """Return the publisher of the current job. One that RQ tries again goes on in its stream.
 
     Args:
         redis: A client whose user may use the channel's keys.
@@ -46,7 +55,7 @@ def job_progress(redis: Redis, total: int | None = None, **options: Any) -> Prog
     job = get_current_job()
     if job is None:
         raise RuntimeError("job_progress was called outside of a job; RQ's worker has to call it.")
-    return Progress(redis, job_channel(job), total, **options)
+    return _JobProgress(job, redis, job_channel(job), total, **options)
 
 
 class ProgressWorker(Worker):

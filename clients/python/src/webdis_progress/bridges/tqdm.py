@@ -8,11 +8,13 @@ for row in tqdm(rows, desc="Importing", progress=progress):
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from typing import Any
 
 from tqdm.std import tqdm as _tqdm
 
+from webdis_progress._errors import EndedError
 from webdis_progress._event import of_type
 from webdis_progress._progress import Progress
 
@@ -35,28 +37,36 @@ class tqdm(_tqdm):  # type: ignore[misc]  # noqa: N801  # untyped; the name that
             return
         of_type("progress", progress, Progress)
         total = None if self.total is None else int(self.total)
+        self._first_desc = self.desc
         label = (self.desc or "").rstrip(": ") or None
         self._task = progress.task(f"tqdm {next(_numbers)}", total, label=label and label[:200])
-        self._task.started()
+        with contextlib.suppress(EndedError):  # the run, by somebody else
+            self._task.started()
 
-    def display(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # tqdm's
-        """Publish what is shown: as often as tqdm would draw it."""
+    def refresh(self, nolock: bool = False, **kwargs: Any) -> Any:  # noqa: ANN401, FBT001, FBT002  # tqdm's
+        """Publish what is shown as often as it changes; not what is only drawn again."""
+        drawn = super().refresh(nolock, **kwargs)
         task = getattr(self, "_task", None)
-        if task is not None and not task.ended:
-            task.total = None if self.total is None else int(self.total)
-            task.update(self._count, self.postfix or "")
-        return super().display(*args, **kwargs)
+        if task is not None and not task.ended and not nolock:
+            with contextlib.suppress(EndedError):  # the run, by somebody else: the work goes on
+                task.total = None if self.total is None else int(self.total)
+                desc = "" if self.desc == self._first_desc else self.desc
+                task.update(self._count, f"{desc}{self.postfix or ''}".removesuffix(": "))
+        return drawn
 
     def close(self) -> None:
         """End the task: done if all was seen, else cut off."""
+        is_open = not self.disable
+        super().close()
         task = getattr(self, "_task", None)
-        if task is not None and not task.ended and not self.disable:
+        if task is None or task.ended or not is_open:
+            return
+        with contextlib.suppress(EndedError):
             task.current = self._count
             if self.total is None or self.n >= self.total:
                 task.done()
             else:
                 task.cancelled(f"Stopped at {self._count} of {int(self.total)}")
-        super().close()
 
     @property
     def _count(self) -> int:
