@@ -232,6 +232,30 @@ test("follow tells of nothing after it was stopped", async (t) => {
   assert.equal(changes.length, before);
 });
 
+test("an error in a callback keeps no change from being told", async (t) => {
+  const server = await start(t);
+  const reported = [];
+  t.mock.method(globalThis, "queueMicrotask", (task) => {
+    try {
+      task();
+    } catch ({ message }) {
+      reported.push(message);
+    }
+  });
+  const seen = listener(t, server);
+  const fail = () => {
+    throw new Error("of the caller");
+  };
+  const changes = [];
+  const callbacks = { onEvent: fail, onState: fail, onSnapshot: fail };
+  const replay = server.replayWithState(CHANNEL);
+  const run = follow({ ...seen.options, ...callbacks, replay, onChange: () => changes.push(run.seq) });
+  await until(() => run.connection === "connected" && changes.length);
+  server.publish(CHANNEL);
+  await until(() => changes.at(-1) === 1);
+  assert.ok(reported.length >= 3, `${reported}`);
+});
+
 test("a page that begins after a number misses nothing", async (t) => {
   const server = await start(t);
   for (const _ of range(1, 5)) server.store(CHANNEL);

@@ -261,27 +261,28 @@ export function follow({ onChange, ...options }, run = new Run()) {
   subscribe({
     after: null,
     ...options,
+    // Whatever the caller's functions raise, the change is told.
     onEvent: (event) => {
       run.receive(event);
-      onEvent?.(event);
       changed();
+      onEvent?.(event);
     },
     onSnapshot: (snapshot) => {
       run.restore(snapshot);
-      onSnapshot?.(snapshot);
       changed();
+      onSnapshot?.(snapshot);
     },
     onState: (state) => {
       run.connection = state;
       if (state !== "refused" && state !== "disconnected") run.error = undefined;
-      onState?.(state);
       changed();
+      onState?.(state);
     },
     onError: (error) => {
       run.error = error;
+      changed();
       if (onError) onError(error);
       else console.error(error);
-      changed();
     },
   });
   return run;

@@ -25,8 +25,8 @@ function RunView(source) {
       </p>
       <p role="status">{connection}</p>
       <ol>
-        {messages.map(({ seq, text }) => (
-          <li key={seq}>{text ?? "Earlier messages are not shown."}</li>
+        {messages.map(({ kind, seq, text }) => (
+          <li key={`${kind} ${seq}`}>{text ?? "Earlier messages are not shown."}</li>
         ))}
       </ol>
     </section>

@@ -18,8 +18,8 @@ const RunView = {
     const run = useRun(source);
     return () => {
       const { state, percent, text, connection, messages } = run.value;
-      const line = ({ seq, text }) =>
-        h("li", { key: seq }, text ?? "Earlier messages are not shown.");
+      const line = ({ kind, seq, text }) =>
+        h("li", { key: `${kind} ${seq}` }, text ?? "Earlier messages are not shown.");
       return [
         h("p", [h("progress", { max: 100, value: percent, "aria-label": "Progress" }), ` ${state}: ${text}`]),
         h("p", { role: "status" }, connection),
