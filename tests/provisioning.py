@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 from kit.checkout import INVENTORY_FILE, ROOT
@@ -13,8 +14,13 @@ from kit.checkout import INVENTORY_FILE, ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
+# Facts of the server, which no test changes: only the first run gathers them.
+FACTS = tempfile.TemporaryDirectory(prefix="webdis-kit-facts-")
 ENVIRONMENT = {
     **os.environ,
+    "ANSIBLE_GATHERING": "smart",
+    "ANSIBLE_CACHE_PLUGIN": "jsonfile",
+    "ANSIBLE_CACHE_PLUGIN_CONNECTION": FACTS.name,
     "ANSIBLE_CONFIG": str(ROOT / "kit/ansible/ansible.cfg"),
     "NO_COLOR": "1",
 }

@@ -79,7 +79,7 @@ class Probe:
         play = {
             "hosts": "redis_primary",
             "become": True,
-            "gather_subset": ["min", "hardware", "distribution"],
+            "gather_subset": ["min", "hardware", "distribution", "network"],
             "tasks": [role],
         }
         self.playbook.write_text(yaml.safe_dump([play]))
