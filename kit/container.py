@@ -114,9 +114,6 @@ def free_subnet(
     Args:
         start: The third octet to start looking at.
         taken: Networks of this host and of other instances.
-
-    Raises:
-        KitError: There is an instance for each subnet.
     """
     subnets = [
         ipaddress.IPv4Network(
@@ -151,10 +148,6 @@ def claim_record(suite: str, nodes: int = 1) -> dict[str, Any]:
     Args:
         suite: Of Debian.
         nodes: How many there are to be; never fewer than there were.
-
-    Raises:
-        KitError: There is an instance in every subnet, or the suite differs from the one
-            that the instance was made with.
     """
     with _registry_lock():
         known = records()
@@ -207,15 +200,7 @@ def node_names(name: str) -> list[str]:
 
 
 def root_file_system(suite: str, packages: list[str]) -> str:
-    """Return the path of an archive of Debian with packages; make it where it is missing.
-
-    Args:
-        suite: Of Debian.
-        packages: What is in it besides the minimum.
-
-    Raises:
-        KitError: It could not be made.
-    """
+    """Return the path of an archive of Debian with packages; make it where it is missing."""
     command = [str(ROOT / "kit/rootfs.sh"), suite, str(CACHE_DIR / "rootfs"), *packages]
     lines = run_logged(
         f"Root file system ({SUITES[suite]})",
@@ -268,11 +253,7 @@ def ssh_host_keys(name: str = NAME) -> list[str]:
 
 
 def chosen_suite() -> str:
-    """Return the suite that ``SUITE`` names, Debian 13 by default.
-
-    Raises:
-        KitError: It is none that the kit knows; exit code 2.
-    """
+    """Return the suite that ``SUITE`` names, Debian 13 by default."""
     suite = os.environ.get("SUITE") or "trixie"
     if suite not in SUITES:
         valid = ", ".join(f"{name} ({system})" for name, system in SUITES.items())
@@ -281,11 +262,7 @@ def chosen_suite() -> str:
 
 
 def boot_wanted() -> str:
-    """Return whether the container is to start with this host, as ``BOOT`` says: 1, 0 or nothing.
-
-    Raises:
-        KitError: It says something else, or no systemd runs here to start it; exit code 2.
-    """
+    """Return what ``BOOT`` says of a start with this host: 1, 0 or nothing."""
     asked = choice("BOOT", ("0", "1"))
     if asked == "1" and not Path("/run/systemd/system").is_dir():
         raise KitError("BOOT=1 needs systemd as this host's first process.", exit_code=2)
@@ -314,17 +291,7 @@ class Container:
         return running(node_name(node))
 
     def up(self, nodes: int) -> list[Machine]:
-        """Create and start this checkout's containers, of the suite that ``SUITE`` names.
-
-        Args:
-            nodes: How many.
-
-        Returns:
-            A machine for each node.
-
-        Raises:
-            KitError: The host lacks something that the kit cannot install, or a step failed.
-        """
+        """Create and start this checkout's containers, of the suite that ``SUITE`` names."""
         suite = chosen_suite()
         boot_wanted()
         ensure_packages(PACKAGES)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 class KitError(Exception):
     """Something that the person at the keyboard can do something about.
 
+    Whatever a command calls may raise it, and `kit.__main__` prints it.
+
     Args:
         message: What happened, where, what is allowed, what to do.
         exit_code: 2 for bad input, 1 for everything else.
@@ -30,9 +32,6 @@ def choice(variable: str, valid: Iterable[str], default: str | None = "") -> str
         variable: Its name.
         valid: What a person may say.
         default: For when it says nothing; None where it has to say something.
-
-    Raises:
-        KitError: It says something else; exit code 2.
     """
     value = os.environ.get(variable) or ""
     if not value and default is not None:

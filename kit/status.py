@@ -31,11 +31,7 @@ TITLES = {"redis": "Redis", "sentinel": "Sentinel", "webdis": "Webdis", "nginx":
 
 
 def status() -> None:
-    """Print how the instance is.
-
-    Raises:
-        KitError: Something is wrong; it says what.
-    """
+    """Print how the instance is."""
     found = read()
     if os.environ.get("JSON"):
         print(json.dumps(found, indent=4))
@@ -47,11 +43,7 @@ def status() -> None:
 
 
 def read() -> dict[str, Any]:
-    """Return how the instance is: what ``JSON=1`` prints.
-
-    Raises:
-        KitError: There is none.
-    """
+    """Return how the instance is: what ``JSON=1`` prints."""
     described = read_instance()
     services = ("redis", "webdis")
     found: dict[str, Any] = {

@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 
 
 def as_root(command: list[str]) -> list[str]:
-    """Return ``command`` so that it runs as root without ever asking a question.
-
-    Raises:
-        KitError: This is not root and sudo would ask for a password.
-    """
+    """Return ``command`` so that it runs as root without ever asking a question."""
     if os.geteuid() == 0:
         return command
     if not shutil.which("sudo"):
@@ -52,14 +48,7 @@ def missing_packages(names: list[str]) -> list[str]:
 
 
 def ensure_packages(names: list[str]) -> None:
-    """Install the Debian packages that are missing, and say which.
-
-    Args:
-        names: Package names, as ``apt-get install`` takes them.
-
-    Raises:
-        KitError: This is no Debian or Ubuntu, or apt-get failed.
-    """
+    """Install the Debian packages that are missing, and say which."""
     if not shutil.which("apt-get"):
         raise KitError(
             "Only Debian and Ubuntu can be set up for this by the kit; install by hand: "
@@ -92,9 +81,6 @@ def wait_while(
         problem: Asked every 50 ms; what it returns is false where there is none.
         timeout_seconds: How long to wait.
         complaint: Returns the sentence for when it stays, given what it was at last.
-
-    Raises:
-        KitError: It was still there when the time was over.
     """
     deadline = time.monotonic() + timeout_seconds
     while found := problem():

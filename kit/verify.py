@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 from typing import TYPE_CHECKING, Any, cast
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-from redis.sentinel import Sentinel
 from websockets.exceptions import WebSocketException
 
 from kit import providers
@@ -17,6 +13,7 @@ from kit.checkout import KIT_DIR, read_instance
 from kit.errors import KitError
 from kit.tls import CA_FILE
 from kit.websocket import TIMEOUT_SECONDS, Page
+from webdis_progress.sentinel import Sentinel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,12 +26,7 @@ def publisher(instance: dict[str, Any], **options: Any) -> redis.Redis:  # noqa:
 
 
 def redis_as(instance: dict[str, Any], **options: Any) -> redis.Redis:  # noqa: ANN401  # as redis-py takes them
-    """Return a connection to the instance's Redis, by TLS where it has it.
-
-    Args:
-        instance: The content of ``.kit/instance.json``.
-        options: More keyword arguments of ``redis.Redis``, or others: ``username``, ``password``.
-    """
+    """Return a connection to the instance's Redis, by TLS where it has it."""
     entry = instance["redis"]
     if entry["tls"]:
         options |= {"ssl": True, "ssl_ca_certs": str(CA_FILE)}
@@ -71,28 +63,9 @@ def primary(instance: dict[str, Any]) -> redis.Redis:
 
 
 def primary_address(instance: dict[str, Any]) -> str:
-    """Return the address of the primary, as the Sentinel with the newest configuration has it.
-
-    One that is cut off names the old primary, and so does for a second the one that replaces it.
-
-    Raises:
-        KitError: No Sentinel answers, one knows another name or address, or there is no primary
-            for a moment.
-    """
-    states = []
-    for client in sentinel(instance).sentinels:
-        with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):
-            states.append(_primary_of(client, instance))
-    if not states:
-        raise KitError("no Sentinel answers")
-    newest = max(states, key=lambda state: (state["config-epoch"], not _replaces(state)))
-    if _replaces(newest):
-        raise KitError("the primary is being replaced")
-    return str(newest["ip"])
-
-
-def _replaces(state: dict[str, Any]) -> bool:
-    return "failover_in_progress" in state["flags"]
+    """Return the address of the primary, as most Sentinels know it."""
+    address: str = sentinel(instance).discover_master(instance["master_name"])[0]
+    return address
 
 
 def _primary_of(client: redis.Redis, instance: dict[str, Any]) -> dict[str, Any]:
@@ -108,20 +81,15 @@ def _primary_of(client: redis.Redis, instance: dict[str, Any]) -> dict[str, Any]
 
 
 def sentinel(instance: dict[str, Any]) -> Sentinel:
-    """Return a client of the instance's Sentinels.
-
-    Args:
-        instance: The content of ``.kit/instance.json``.
-    """
+    """Return a client of the instance's Sentinels."""
     tls = {"ssl": True, "ssl_ca_certs": str(CA_FILE)} if instance["redis"]["tls"] else {}
     password = (KIT_DIR / "secrets" / "sentinel_client").read_text(encoding="utf-8").strip()
-    return Sentinel(  # type: ignore[no-untyped-call]
+    return Sentinel(
         [tuple(address) for address in instance["sentinels"]],
         sentinel_kwargs={
             "username": "client",
             "password": password,
             "socket_timeout": 1.0,
-            "retry": Retry(NoBackoff(), 0),
             **tls,
         },
     )
@@ -195,11 +163,7 @@ FAILURES = (KitError, redis.RedisError, WebSocketException, OSError, ValueError)
 
 
 def verify() -> None:
-    """Run every check and print a line for each.
-
-    Raises:
-        KitError: At least one failed.
-    """
+    """Run every check and print a line for each."""
     instance = read_instance()
     if not providers.running():
         raise KitError("The instance is stopped; `make up` brings it back.")

@@ -22,14 +22,7 @@ def available() -> bool:
 
 
 def webdis(opt_dir: Path) -> tuple[Path, dict[str, Any]]:
-    """Return the folder that the package is unpacked to, and where it came from.
-
-    Args:
-        opt_dir: Folder of programs.
-
-    Raises:
-        KitError: It cannot be downloaded.
-    """
+    """Return the folder that the package is unpacked to, and where it came from."""
     prefix = opt_dir / PREFIX
     if not prefix.exists():
         partial = prefix.with_name(f"{PREFIX}.partial")

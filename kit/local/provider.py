@@ -69,15 +69,7 @@ class Local:
         return 1
 
     def up(self, sources: str, phases: Phases) -> bool:
-        """Build what is missing, and start it; tell whether anything had to be done.
-
-        Args:
-            sources: ``auto``, or ``upstream`` to refuse the package of Webdis.
-            phases: Takes the seconds of each step.
-
-        Raises:
-            KitError: A step failed.
-        """
+        """Build what is missing, and start it; tell whether anything had to be done."""
         state = _read_state()
         unchanged = PROVISIONED_FILE.exists() and state.get("inputs") == _inputs(sources, state)
         if unchanged and self.running():
@@ -117,11 +109,7 @@ class Local:
         return True
 
     def down(self) -> bool:
-        """Stop it and keep its data; tell whether it was running.
-
-        Raises:
-            KitError: It does not end.
-        """
+        """Stop it and keep its data; tell whether it was running."""
         pid = _pid("supervisord", f"-i {NAME}")
         if pid is None:
             return False
@@ -185,11 +173,7 @@ def _free(port: int) -> bool:
 
 
 def _choose_ports(known: list[int]) -> list[int]:
-    """Return two ports that nobody has: those from before, or the next ones of this checkout's own.
-
-    Raises:
-        KitError: There are none.
-    """
+    """Return two ports that nobody has: those from before, or the next of this checkout's own."""
     first = FIRST_PORT + int(CHECKOUT_ID, 16) % (LAST_PORT - FIRST_PORT)
     candidates = [*known, *range(first, LAST_PORT), *range(FIRST_PORT, first)]
     free = (port for port in candidates if _free(port))
@@ -250,11 +234,7 @@ def _webdis_running() -> str:
 
 
 def _start() -> None:
-    """Have everything started and kept running.
-
-    Raises:
-        KitError: The supervisor refuses.
-    """
+    """Have everything started and kept running."""
     LOG_DIR.mkdir(parents=True, exist_ok=True)
     command = [str(ROOT / ".venv/bin/python"), str(CODE_DIR / "supervisord.py")]
     started = subprocess.run(
