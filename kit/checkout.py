@@ -92,6 +92,11 @@ def remembered(variable: str) -> Any:  # noqa: ANN401  # whatever a variable can
     return None if value in (0, "0") and PROVISIONED_FILE.exists() else value
 
 
+def secret(name: str) -> str:
+    """Return a password that the playbook has made on first use."""
+    return (KIT_DIR / "secrets" / name).read_text(encoding="utf-8").strip()
+
+
 def write_private(path: Path, content: str) -> None:
     """Write ``content`` where only the owner can read it, in one step."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

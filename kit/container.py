@@ -16,6 +16,7 @@ from kit.checkout import BRIDGE, CACHE_DIR, CHECKOUT_ID, NAME, ROOT, SSH_KEY, no
 from kit.errors import KitError, choice
 from kit.machine import Machine
 from kit.run_logged import run_logged
+from kit.ssh import make_key
 from kit.system import as_root, ensure_packages
 
 if TYPE_CHECKING:
@@ -296,12 +297,6 @@ class Container:
         boot_wanted()
         ensure_packages(PACKAGES)
         record = claim_record(suite, nodes)
-        if not SSH_KEY.exists():
-            SSH_KEY.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            subprocess.run(
-                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", NAME, "-f", str(SSH_KEY)],
-                check=True,
-            )
         names = node_names(NAME)
         made = all((STATE_DIR / name / "ssh_host_keys").exists() for name in names)
         archive = "" if made else root_file_system(suite, IMAGE_PACKAGES)
@@ -326,7 +321,7 @@ class Container:
             f"Container {name} ({SUITES[record['suite']]})",
             "up",
             *(name, str(STATE_DIR / name), *network, _table(NAME), archive),
-            *(SSH_KEY.with_suffix(".pub").read_text().strip(), boot_wanted()),
+            *(make_key(SSH_KEY, NAME), boot_wanted()),
         )
 
     def _machine(self, node: int, record: dict[str, Any]) -> Machine:

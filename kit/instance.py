@@ -28,6 +28,7 @@ from kit.checkout import (
     host_name,
     node_name,
     read_instance,
+    secret,
     write_private,
 )
 from kit.errors import KitError
@@ -209,13 +210,13 @@ def _write_env(instance: dict[str, Any]) -> None:
     scheme, query = ("rediss", f"?ssl_ca_certs={tls.CA_FILE}") if redis["tls"] else ("redis", "")
     lines = [f"export WEBDIS_URL='{instance['webdis']['url']}'\n"]
     for name, user in (("REDIS_URL", "publisher"), ("JOBS_URL", "jobs")):
-        password = (KIT_DIR / "secrets" / f"redis_{user}").read_text(encoding="utf-8").strip()
+        password = secret(f"redis_{user}")
         url = f"{scheme}://{user}:{password}@{redis['host']}:{redis['port']}{query}"
         lines.append(f"export {name}='{url}'\n")
     if instance["lab"]:
         lines.append(f"export LAB_SSH_CONFIG='{lab.LAB_DIR / 'ssh_config'}'\n")
     if instance["sentinels"]:
-        password = (KIT_DIR / "secrets" / "sentinel_client").read_text(encoding="utf-8").strip()
+        password = secret("sentinel_client")
         for name, value in {
             "WEBDIS_URLS": " ".join(node["webdis"] for node in instance["nodes"]),
             "SENTINEL_HOSTS": " ".join(host for host, _ in instance["sentinels"]),

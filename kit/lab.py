@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 from typing import Any
 
 from kit.checkout import (
@@ -18,7 +17,7 @@ from kit.checkout import (
     write_private,
 )
 from kit.errors import KitError, choice
-from kit.ssh import login, ssh
+from kit.ssh import login, make_key, ssh
 
 FEWEST_ROUTERS, MOST_ROUTERS = 2, 20
 FAULTS = ("hang", "refuse", "truncate", "slow", "link-down", "none")
@@ -53,12 +52,7 @@ def variables(routers: int | None) -> dict[str, Any]:
         return {}
     if routers == 0:
         return {"lab_routers": 0}
-    if not KEY.exists():
-        LAB_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
-        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", str(KEY)]
-        subprocess.run(command, check=True)
-    public = KEY.with_suffix(".pub").read_text(encoding="utf-8").strip()
-    return {"lab_routers": routers, "lab_authorized_keys": [public]}
+    return {"lab_routers": routers, "lab_authorized_keys": [make_key(KEY, "lab")]}
 
 
 def finish(instance: dict[str, Any]) -> None:

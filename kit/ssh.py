@@ -6,11 +6,21 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from kit.checkout import SSH_CONFIG
+from kit.system import ask
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 COMMAND_SECONDS = 60.0
+
+
+def make_key(file: Path, comment: str) -> str:
+    """Return a key's public part; make the key where it is missing."""
+    if not file.exists():
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(file)]
+        subprocess.run(command, check=True)
+    return file.with_suffix(".pub").read_text(encoding="utf-8").strip()
 
 
 def login(hosts: str, address: str, user: str, key: Path, known_hosts: Path) -> str:
@@ -43,15 +53,8 @@ def ssh(
     """
     line = ["ssh", "-F", str(SSH_CONFIG), "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", host]
     try:
-        return subprocess.run(
-            [*line, *command],
-            input=script,
-            stdin=subprocess.DEVNULL if script is None else None,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=timeout_seconds,
-        )
+        given = {} if script is None else {"input": script}
+        return ask([*line, *command], timeout=timeout_seconds, **given)
     except subprocess.TimeoutExpired:
         problem = f"{host} has not answered within {timeout_seconds:.0f} s"
         return subprocess.CompletedProcess(line, 255, "", problem)

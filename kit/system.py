@@ -6,14 +6,22 @@ import os
 import shutil
 import subprocess
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kit.checkout import ROOT
 from kit.errors import KitError
 from kit.run_logged import run_logged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+
+def ask(command: Sequence[str | Path], **options: Any) -> subprocess.CompletedProcess[str]:  # noqa: ANN401  # as subprocess.run takes them
+    """Return what a command says, which finds nobody to ask, and how it ends."""
+    quiet = {} if "input" in options else {"stdin": subprocess.DEVNULL}
+    options |= quiet | {"capture_output": True, "text": True}
+    return subprocess.run(command, check=False, **options)
 
 
 def as_root(command: list[str]) -> list[str]:
@@ -25,7 +33,7 @@ def as_root(command: list[str]) -> list[str]:
             "This needs root, and there is no sudo: run it as root. "
             "See docs/troubleshooting.md#root-and-sudo."
         )
-    if subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode:
+    if ask(["sudo", "-n", "true"]).returncode:
         raise KitError(
             "This needs root, and sudo would ask for a password: run `sudo -v` first. "
             "See docs/troubleshooting.md#root-and-sudo."
@@ -35,15 +43,8 @@ def as_root(command: list[str]) -> list[str]:
 
 def missing_packages(names: list[str]) -> list[str]:
     """Return those of the Debian packages that are not installed."""
-    result = subprocess.run(
-        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *names],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    installed = {
-        line.split()[0] for line in result.stdout.splitlines() if line.endswith(" installed")
-    }
+    listed = ask(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *names]).stdout
+    installed = {line.split()[0] for line in listed.splitlines() if line.endswith(" installed")}
     return [name for name in names if name not in installed]
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 from kit.checkout import KIT_DIR, NAME, ROOT, host_name, node_name, write_private
 from kit.errors import KitError
 from kit.machine import NUMBERS_OF_NODES, Machine
 from kit.run_logged import run_logged
+from kit.system import ask
 
 LAN_FILE = "/etc/webdis-kit/lan.json"  # written by vagrant/guest/join_lan.py
 DATA_DIR = ".vagrant/machines/default"  # what Vagrant keeps in a checkout, by provider
@@ -84,16 +84,8 @@ class Vagrant:
         ]
 
     def _machine(self, node: int, config: Path, private_key: Path) -> Machine:
-        answer = subprocess.run(
-            [
-                *("ssh", "-F", str(config), "-o", "BatchMode=yes"),
-                *(machine_name(node), f"cat {LAN_FILE}"),
-            ],
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
+        ssh = ["ssh", "-F", str(config), "-o", "BatchMode=yes", machine_name(node)]
+        answer = ask([*ssh, f"cat {LAN_FILE}"])
         if answer.returncode:
             raise KitError(
                 f"The virtual machine {machine_name(node)} has no {LAN_FILE}: it did not join the "
@@ -164,14 +156,7 @@ def _runs(*names: str) -> bool:
 
 
 def _vagrant(*arguments: str) -> str:
-    answer = subprocess.run(
-        ["vagrant", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
+    answer = ask(["vagrant", *arguments], cwd=ROOT)
     if answer.returncode:
         raise KitError(f"`vagrant {arguments[0]}` failed: {answer.stderr.strip()}")
     return answer.stdout

@@ -9,7 +9,7 @@ import redis
 from websockets.exceptions import WebSocketException
 
 from kit import providers
-from kit.checkout import KIT_DIR, read_instance
+from kit.checkout import read_instance, secret
 from kit.errors import KitError
 from kit.tls import CA_FILE
 from kit.websocket import TIMEOUT_SECONDS, Page
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def publisher(instance: dict[str, Any], **options: Any) -> redis.Redis:  # noqa: ANN401  # as redis-py takes them
     """Return a connection as the ``publisher`` user."""
-    password = (KIT_DIR / "secrets" / "redis_publisher").read_text(encoding="utf-8").strip()
+    password = secret("redis_publisher")
     return redis_as(instance, username=instance["redis"]["username"], password=password, **options)
 
 
@@ -83,7 +83,7 @@ def _primary_of(client: redis.Redis, instance: dict[str, Any]) -> dict[str, Any]
 def sentinel(instance: dict[str, Any]) -> Sentinel:
     """Return a client of the instance's Sentinels."""
     tls = {"ssl": True, "ssl_ca_certs": str(CA_FILE)} if instance["redis"]["tls"] else {}
-    password = (KIT_DIR / "secrets" / "sentinel_client").read_text(encoding="utf-8").strip()
+    password = secret("sentinel_client")
     return Sentinel(
         [tuple(address) for address in instance["sentinels"]],
         sentinel_kwargs={

@@ -24,6 +24,7 @@ from kit.errors import KitError
 from kit.local import compiler, package
 from kit.local.configuration import LOCAL_DIR, SOURCE_ARCHIVE
 from kit.run_logged import run_logged
+from kit.system import ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -134,12 +135,8 @@ def archive(
         "cache_dir": cache_dir,
         "optional": optional,
     }
-    run = subprocess.run(
-        [sys.executable, str(SOURCE_ARCHIVE)],
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
-        capture_output=True,
-        text=True,
-        check=False,
+    run = ask(
+        [sys.executable, SOURCE_ARCHIVE], input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments})
     )
     try:
         answer: dict[str, Any] = json.loads(run.stdout)
@@ -230,7 +227,7 @@ def only_builder(folder: Path) -> Iterator[None]:
 
 def _intact(finished: Path) -> bool:
     """Tell whether a finished build can be unpacked: a disk may have spoilt it."""
-    if subprocess.run(["gzip", "--test", finished], capture_output=True, check=False).returncode:
+    if ask(["gzip", "--test", finished]).returncode:
         print(f"{finished} is damaged: it is built again.", flush=True)
         return False
     return True

@@ -8,6 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 from kit.errors import KitError
+from kit.system import ask
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,12 +83,6 @@ def _download(folder: Path, state: Path) -> None:
 
 def _apt(arguments: list[str], folder: Path) -> tuple[str, str]:
     """Run apt-get in ``folder``; return its output, and its last complaint where it fails."""
-    run = subprocess.run(
-        ["apt-get", "--quiet", "--assume-yes", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    run = ask(["apt-get", "--quiet", "--assume-yes", *arguments], cwd=folder)
     complaint = run.stderr.strip().splitlines() or [f"apt-get {arguments[0]} failed"]
     return run.stdout, complaint[-1] if run.returncode else ""

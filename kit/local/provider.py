@@ -11,7 +11,6 @@ import secrets
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +37,7 @@ from kit.local.configuration import (
     Variables,
     subscribers,
 )
-from kit.system import wait_while
+from kit.system import ask, wait_while
 
 if TYPE_CHECKING:
     from kit.run_logged import Phases
@@ -237,14 +236,10 @@ def _start() -> None:
     """Have everything started and kept running."""
     LOG_DIR.mkdir(parents=True, exist_ok=True)
     command = [str(ROOT / ".venv/bin/python"), str(CODE_DIR / "supervisord.py")]
-    started = subprocess.run(
+    started = ask(
         [*command, "-c", "supervisord.conf", "-i", NAME],
         cwd=LOCAL_DIR,
         env={"PATH": os.environ["PATH"], "HOME": str(LOCAL_DIR), "LC_ALL": "C.UTF-8"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
     )
     if started.returncode:
         raise KitError(f"Redis and Webdis cannot be supervised: {started.stderr.strip()}")
@@ -253,8 +248,7 @@ def _start() -> None:
 def command_line(pid: int) -> str:
     """Return the command line of a process; empty where there is none."""
     if not PROC.exists():  # macOS
-        ps = ["ps", "-ww", "-o", "command=", "-p", str(pid)]
-        return subprocess.run(ps, capture_output=True, text=True, check=False).stdout
+        return ask(["ps", "-ww", "-o", "command=", "-p", str(pid)]).stdout
     try:
         words = (PROC / str(pid) / "cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
