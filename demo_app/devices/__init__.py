@@ -2,5 +2,5 @@
 
 `inventory` says which there are, `session` talks to one, `jobs` has what is done to one,
 `runner` does it to all of them by Nornir, `playbook` checks them by Ansible, and
-`store` keeps configurations in git.
+`backups` keeps configurations in git.
 """

@@ -11,9 +11,9 @@ from demo_app.devices.inventory import CHANGES
 from demo_app.devices.session import DeviceError
 
 if TYPE_CHECKING:
+    from demo_app.devices.backups import Backups
     from demo_app.devices.inventory import Device
     from demo_app.devices.session import Session
-    from demo_app.devices.store import Store
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _version(session: Session, wanted: str) -> list[str]:
     return [] if version[1] == wanted else [f"version {version[1]}, not {wanted}"]
 
 
-def back_up(session: Session, device: Device, store: Store) -> Outcome:
+def back_up(session: Session, device: Device, store: Backups) -> Outcome:
     """Keep a device's configuration, if it is another one than the last that was kept."""
     after = session.configuration()
     before = store.keep(device.name, after)

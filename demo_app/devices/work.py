@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demo_app.devices import inventory, jobs
+from demo_app.devices.backups import Backups
 from demo_app.devices.playbook import Playbook
 from demo_app.devices.report import Reporter
 from demo_app.devices.runner import Row, Run, Settings
-from demo_app.devices.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -106,7 +106,7 @@ def _work(config: Mapping[str, Any], job: str, change: str) -> Callable[..., job
     if job == "check":
         return functools.partial(jobs.check, version=lab["version"])
     if job == "backup":
-        store = Store(Path(str(config["KIT_DIR"])) / "backups")
+        store = Backups(Path(str(config["KIT_DIR"])) / "backups")
         return functools.partial(jobs.back_up, store=store)
     if job == "preview":
         return functools.partial(jobs.preview, change=change)

@@ -13,11 +13,11 @@ import time
 import pytest
 
 from demo_app.devices import jobs
+from demo_app.devices.backups import Backups
 from demo_app.devices.inventory import Device
 from demo_app.devices.playbook import Playbook
 from demo_app.devices.redact import redact
 from demo_app.devices.runner import ATTEMPTS, Run, Settings
-from demo_app.devices.store import Store
 from kit.checkout import ROOT
 from webdis_progress import REPLAY_MESSAGES, Progress
 
@@ -44,7 +44,7 @@ def test_the_log_of_a_device_over_ansible_has_more_than_one_answer_s_messages(
 
 
 def test_a_backup_that_was_written_and_not_committed_is_kept_another_time(tmp_path):
-    store = Store(tmp_path / "backups")
+    store = Backups(tmp_path / "backups")
     assert store.last("r1") is None
     store.keep("r1", "first\nend\n")
     (tmp_path / "backups/r1.conf").write_text("second\nend\n")  # its process was killed then
@@ -57,7 +57,7 @@ def test_a_backup_that_was_written_and_not_committed_is_kept_another_time(tmp_pa
 # A backup that is killed in the place of its n-th rename, and another after it, for each n.
 KILLED = """
 import itertools, json, os, pathlib, signal, sys
-from demo_app.devices import store
+from demo_app.devices import backups
 
 def kill_at(number, replace=os.replace, turns=itertools.count(1)):
     def replace_or_die(*names):
@@ -66,18 +66,18 @@ def kill_at(number, replace=os.replace, turns=itertools.count(1)):
         replace(*names)
     os.replace = replace_or_die
 
-store.LOCK_SECONDS = 0.1
+backups.LOCK_SECONDS = 0.1
 folder = pathlib.Path(sys.argv[1])
 for number in itertools.count(1):
     text = f"{number}\\nend\\n"
     if not (child := os.fork()):
         kill_at(number)
-        store.Store(folder).keep("r1", text)
+        backups.Backups(folder).keep("r1", text)
         os._exit(0)
     status = os.waitpid(child, 0)[1]
     left = [file.name for file in folder.rglob("*.lock")]
-    store.Store(folder).keep("r1", text)
-    kept = store.Store(folder).last("r1") == text
+    backups.Backups(folder).keep("r1", text)
+    kept = backups.Backups(folder).last("r1") == text
     print(json.dumps({"status": status, "left": left, "kept": kept}))
     if status != signal.SIGKILL:
         break
@@ -99,14 +99,14 @@ def test_backups_at_the_same_time_are_all_kept(tmp_path):
     names = [f"r{number}" for number in range(1, 9)]
 
     def keep(name):
-        Store(tmp_path / "backups").keep(name, f"{name}\nend\n")  # as if by a process each
+        Backups(tmp_path / "backups").keep(name, f"{name}\nend\n")  # as if by a process each
 
     keepers = [threading.Thread(target=keep, args=[name]) for name in names]
     for keeper in keepers:
         keeper.start()
     for keeper in keepers:
         keeper.join()
-    store = Store(tmp_path / "backups")
+    store = Backups(tmp_path / "backups")
     assert [store.last(name) for name in names] == [f"{name}\nend\n" for name in names]
 
 

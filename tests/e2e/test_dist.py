@@ -99,7 +99,7 @@ def test_a_bundle_of_it_works_in_a_browser(project, page, demo):
     )  # fmt: skip
     bundle = (project / "bundle.js").read_text()
     page.route(
-        "**/static/run.js",
+        "**/static/run_page.js",
         lambda route: route.fulfill(body=bundle, content_type="text/javascript"),
     )
     page.goto(f"{demo.url}/job/")

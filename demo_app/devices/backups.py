@@ -24,7 +24,7 @@ AUTHOR = b"webdis-kit <webdis-kit@localhost>"
 LOCK_SECONDS = 2.0
 
 
-class Store:
+class Backups:
     """Keeps the last configuration of each device as a file, and the former ones in git.
 
     Many threads and processes may use one folder: one of them writes at a time.
