@@ -44,6 +44,7 @@ def rules(tmp_path_factory):
     variables = {
         "dest": str(folder / "alerts.yml"),
         "metrics_prometheus_servers": ["a", "b", "c"],
+        "metrics_runbooks_url": "docs/troubleshooting.md",
         "metrics_sentinel_address": "unix:///run/sentinel/sentinel.sock",
         "ansible_python_interpreter": str(ROOT / ".venv/bin/python"),
     }

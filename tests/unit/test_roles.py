@@ -361,6 +361,20 @@ def refusals(tmp_path_factory):
     return said
 
 
+def test_a_role_that_is_internal_refuses_to_be_run_alone(tmp_path):
+    variables = ("certificate", "private_key", "folder", "group")
+    play = {
+        "hosts": "all",
+        "gather_facts": False,
+        "connection": "local",
+        "roles": ["webdis_kit.server.tls_pair"],
+        "vars": {f"tls_pair_{name}": "/nowhere" for name in variables},
+    }
+    (tmp_path / "playbook.yml").write_text(yaml.safe_dump([play]))
+    answer = playbook(str(tmp_path / "playbook.yml"))
+    assert "The role tls_pair is internal; call redis, sentinel or webdis_edge." in answer.stdout
+
+
 @pytest.mark.parametrize("name", MISTAKES)
 def test_mistake_is_refused_by_name_value_and_what_is_allowed(refusals, name):
     assert MISTAKES[name][2] in refusals.get(name, "nothing was refused")
