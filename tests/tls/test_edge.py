@@ -16,9 +16,10 @@ import yaml
 from websockets.exceptions import InvalidStatus
 
 from kit.checkout import ROOT
+from kit.tls import SERVER_KEY
 from kit.verify import publisher, redis_as
 from kit.websocket import Page, trust
-from tests.provisioning import provision
+from tests.provisioning import changed, provision
 
 VERSIONS = {
     "1.0": ssl.TLSVersion.TLSv1,
@@ -210,6 +211,16 @@ def test_a_key_of_another_certificate_never_lies_on_the_server(
     assert "other.key cannot be used together" in said
     assert "key values mismatch" in said
     assert server.file(file).sha256sum == before
+
+
+def test_a_key_that_is_encrypted_by_vault_is_tried_and_copied_as_the_key_that_it_is(tmp_path):
+    password, key = tmp_path / "password", tmp_path / "encrypted.key"
+    password.write_text("only for this test")
+    vault = [ROOT / ".venv/bin/ansible-vault", "encrypt", "--vault-password-file", password]
+    subprocess.run([*vault, "--output", key, SERVER_KEY], check=True, capture_output=True)
+    assert "ANSIBLE_VAULT" in key.read_text()
+    options = ("--tags=webdis_edge_configure", f"--vault-password-file={password}")
+    assert not changed(provision(*options, webdis_edge_private_key=str(key)))
 
 
 @pytest.mark.timeout(600)
