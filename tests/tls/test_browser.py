@@ -1,4 +1,4 @@
-"""Chromium and the instance's CA, with pictures of both for docs/troubleshooting.md."""
+"""Chromium and the instance's CA, with a picture of its refusal for the tutorial."""
 
 from __future__ import annotations
 
@@ -19,11 +19,6 @@ def page_of(launch):
     """Return a function that opens a page of a Chromium with a home folder, whose CAs it trusts."""
     with ExitStack() as stack:
         yield lambda home: stack.enter_context(launch(home=home)).new_page(viewport=SIZE)
-
-
-def picture(page, name):
-    PICTURES.mkdir(exist_ok=True)
-    page.screenshot(path=PICTURES / f"{name}.png")
 
 
 def go(page, url):
@@ -47,7 +42,6 @@ def test_a_browser_that_trusts_the_ca_gets_through(instance, browser_home, demo,
     assert answer.status == 404
     go(page, f"{demo.url}/post/")
     expect(page.locator("#state")).to_have_text("connected")
-    picture(page, "ca-known")
 
 
 def test_a_browser_that_does_not_refuses(instance, tmp_path, demo, page_of):
@@ -55,7 +49,8 @@ def test_a_browser_that_does_not_refuses(instance, tmp_path, demo, page_of):
     with pytest.raises(Error, match="ERR_CERT_AUTHORITY_INVALID"):
         go(page, f"https://{instance['address']}/")
     expect(page.get_by_text("Your connection is not private")).to_be_visible()
-    picture(page, "ca-unknown")
+    PICTURES.mkdir(exist_ok=True)
+    page.screenshot(path=PICTURES / "ca-unknown.png")
     go(page, f"{demo.url}/post/")
     expect(page.locator("#state")).to_have_text(re.compile("^disconnected"))
     go(page, f"{demo.url}/shared/")
