@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
     from kit.machine import Machine, MachineProvider
 
-SSH_SECONDS = 60.0
 MESSAGE_SECONDS = 60.0
 ORIGINS = {
     "upstream": "built from the release archive",
@@ -149,7 +148,7 @@ def _connect(
     write_ssh_config(machines, KIT_DIR)
     _write_inventory(machines, variables)
     for node in range(1, len(machines) + 1):
-        _wait_for_ssh(provider, node)
+        nodes.wait_for_ssh(provider, node)
 
 
 def provision(
@@ -297,22 +296,6 @@ def inventory(machines: list[Machine], variables: list[dict[str, Any]]) -> str:
         "webdis": {"hosts": dict.fromkeys(["server", *replicas])},
     }
     return str(yaml.safe_dump({"all": {"children": groups}}, sort_keys=False))
-
-
-def _wait_for_ssh(provider: MachineProvider, node: int) -> None:
-    def problem() -> str:
-        answer = ssh(host_name(node), "true")
-        code = answer.returncode
-        return "" if code == 0 else answer.stderr.strip() or f"exit code {code}"
-
-    wait_while(
-        problem,
-        SSH_SECONDS,
-        lambda found: (
-            f"{NAME} did not let us in by SSH within {SSH_SECONDS:.0f} s ({found}). "
-            f"{provider.where_to_look()}"
-        ),
-    )
 
 
 def journal() -> str:

@@ -6,13 +6,17 @@ import os
 from typing import TYPE_CHECKING
 
 from kit import providers
-from kit.checkout import node_name, read_instance
+from kit.checkout import host_name, node_name, read_instance
 from kit.errors import KitError, choice
 from kit.local.provider import Local
 from kit.machine import NUMBERS_OF_NODES
+from kit.ssh import ssh
+from kit.system import wait_while
 
 if TYPE_CHECKING:
     from kit.machine import MachineProvider
+
+SSH_SECONDS = 60.0
 
 
 def there_are() -> int:
@@ -68,8 +72,36 @@ def stop() -> None:
     print(f"{node_name(node)} {state}; `make node-start NODE={node}` brings it back.")
 
 
+def start_node(provider: MachineProvider, node: int) -> None:
+    """Start one node that was stopped; return when it lets one log in."""
+    provider.start(node)
+    wait_for_ssh(provider, node)
+
+
+def wait_for_ssh(provider: MachineProvider, node: int) -> None:
+    """Return when a node that runs lets us log in.
+
+    Raises:
+        KitError: It did not within ``SSH_SECONDS``.
+    """
+
+    def problem() -> str:
+        answer = ssh(host_name(node), "true")
+        code = answer.returncode
+        return "" if code == 0 else answer.stderr.strip() or f"exit code {code}"
+
+    wait_while(
+        problem,
+        SSH_SECONDS,
+        lambda found: (
+            f"{node_name(node)} did not let us in by SSH within {SSH_SECONDS:.0f} s ({found}). "
+            f"{provider.where_to_look()}"
+        ),
+    )
+
+
 def start() -> None:
     """Start the node that ``NODE`` names."""
     node, provider = _one_of_several()
-    provider.start(node)
+    start_node(provider, node)
     print(f"{node_name(node)} runs.")

@@ -16,6 +16,7 @@ import yaml
 
 from kit.checkout import ROOT, node_name
 from kit.container import Container
+from kit.nodes import start_node
 from tests.demo_server import eventually
 from tests.faults.clock import HOUR_SECONDS, server_clock, set_clock
 from tests.faults.disk import fill, small_disk
@@ -68,7 +69,7 @@ def node_stopped(scene: Scene, stack: ExitStack) -> None:
     """Stop the primary's node."""
     node = scene.primary
     stack.callback(scene.bring_back, node)
-    stack.callback(Container().start, _number(scene, node))
+    stack.callback(start_node, Container(), _number(scene, node))
     Container().stop(_number(scene, node))
     scene.wait_for_primary(node)
 
@@ -144,7 +145,7 @@ def replicas_lost(scene: Scene, _stack: ExitStack) -> None:
 def node_of_page_stopped(scene: Scene, stack: ExitStack) -> None:
     """Stop the node whose Webdis the page listens to."""
     node = scene.node_of_page()
-    stack.callback(Container().start, _number(scene, node))
+    stack.callback(start_node, Container(), _number(scene, node))
     Container().stop(_number(scene, node))
 
 
@@ -178,7 +179,7 @@ def all_restarted(scene: Scene, _stack: ExitStack) -> None:
     numbers = [_number(scene, node) for node in scene.nodes]
     with ThreadPoolExecutor() as pool:
         list(pool.map(Container().stop, numbers))
-        list(pool.map(Container().start, numbers))
+        list(pool.map(partial(start_node, Container()), numbers))
 
 
 def rolling_restart(scene: Scene, _stack: ExitStack) -> None:

@@ -132,7 +132,8 @@ def test_the_demo_says_how_the_nodes_are(scene, nodes_demo):
     replica = scene.others(scene.primary)[0]
     on(replica, "systemctl stop redis")
     try:
-        assert json.loads(ask(f"{nodes_demo.health_url}/readyz"))["status"] == "ok"
+        ready = f"{nodes_demo.health_url}/readyz"  # whose checks a busy machine may miss once
+        eventually(lambda: passes(ask, ready), "the demo is not ready without a replica", 30)
         assert f"{replica['name']}: away" in seen()["nodes"]
     finally:
         on(replica, "systemctl start redis")
