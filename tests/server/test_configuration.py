@@ -195,11 +195,12 @@ def test_a_way_out_sets_what_no_variable_names(server, provision):
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("line", ["Restart=sometimes", "ExecStart=/nowhere"])
-def test_a_drop_in_with_a_fault_is_refused_and_webdis_goes_on(server, provision, line):
+def test_drop_ins_with_a_fault_are_refused_and_webdis_goes_on(server, provision):
     folder = "/etc/systemd/system/webdis.service.d"
     before = pids(server)
-    write = f"mkdir {folder} && printf '[Service]\\n{line}\\n' >{folder}/own.conf"
+    write = f"mkdir {folder} && cd {folder}"
+    for name, line in {"one": "Restart=sometimes", "two": "ExecStart=/nowhere"}.items():
+        write += f" && printf '[Service]\\n{line}\\n' >{name}.conf"
     assert server.run(write).rc == 0
     try:
         answer = provision("--tags=webdis_service")
@@ -208,5 +209,7 @@ def test_a_drop_in_with_a_fault_is_refused_and_webdis_goes_on(server, provision,
     assert answer.returncode != 0
     said = " ".join(answer.stdout.split())
     assert "systemd finds fault with webdis.service: " in said
+    assert "sometimes" in said  # each of them
+    assert "more than one ExecStart=" in said
     assert "webdis goes on as it is" in said
     assert pids(server) == before
