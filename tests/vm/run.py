@@ -98,7 +98,7 @@ OF_UBUNTU = {
     "cat /sys/module/apparmor/parameters/enabled": "Y",
     "sudo ufw status": "Status: active",
     "sudo --version": "sudo-rs",
-    "ls --version": "uutils",
+    "command -v ls": "/usr/local/bin/ls",  # uutils, which does not name itself
 }
 START = time.monotonic()
 
