@@ -154,7 +154,11 @@ CHANGING = ("up", "create", "ensure", "provision", "down", "destroy", "node-stop
 
 @contextlib.contextmanager
 def _alone(command: str) -> Iterator[None]:
-    """Keep others out of the instance; the commands that this one starts are let in."""
+    """Keep others out of the instance; the commands that this one starts are let in.
+
+    Raises:
+        KitError: Another one is at work.
+    """
     if command not in CHANGING or os.environ.get("KIT_LOCKED") == str(KIT_DIR):
         yield
         return

@@ -50,7 +50,11 @@ def host_name(node: int) -> str:
 
 
 def check_name() -> None:
-    """Check that ``KIT_INSTANCE`` can be part of a path and of a machine's name."""
+    """Check that ``KIT_INSTANCE`` can be part of a path and of a machine's name.
+
+    Raises:
+        KitError: It cannot; exit code 2.
+    """
     if not INSTANCE_NAMES.fullmatch(INSTANCE):
         raise KitError(
             f"KIT_INSTANCE={INSTANCE} is not allowed; a name of a-z, 0-9, - and _ is, or none for "
@@ -60,7 +64,12 @@ def check_name() -> None:
 
 
 def read_instance() -> dict[str, Any]:
-    """Return the content of ``.kit/instance.json``."""
+    """Return the content of ``.kit/instance.json``.
+
+    Raises:
+        KitError: There is no instance, or it was never provisioned to the end, or it is
+            that of the folder that this one was copied or moved from.
+    """
     try:
         instance: dict[str, Any] = json.loads(INSTANCE_FILE.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -115,6 +115,9 @@ def free_subnet(
     Args:
         start: The third octet to start looking at.
         taken: Networks of this host and of other instances.
+
+    Raises:
+        KitError: There is an instance for each subnet.
     """
     subnets = [
         ipaddress.IPv4Network(
@@ -149,6 +152,10 @@ def claim_record(suite: str, nodes: int = 1) -> dict[str, Any]:
     Args:
         suite: Of Debian.
         nodes: How many there are to be; never fewer than there were.
+
+    Raises:
+        KitError: There is an instance in every subnet, or the suite differs from the one
+            that the instance was made with.
     """
     with _registry_lock():
         known = records()
@@ -201,7 +208,15 @@ def node_names(name: str) -> list[str]:
 
 
 def root_file_system(suite: str, packages: list[str]) -> str:
-    """Return the path of an archive of Debian with packages; make it where it is missing."""
+    """Return the path of an archive of Debian with packages; make it where it is missing.
+
+    Args:
+        suite: Of Debian.
+        packages: What is in it besides the minimum.
+
+    Raises:
+        KitError: It could not be made.
+    """
     command = [str(ROOT / "kit/rootfs.sh"), suite, str(CACHE_DIR / "rootfs"), *packages]
     lines = run_logged(
         f"Root file system ({SUITES[suite]})",
@@ -254,7 +269,11 @@ def ssh_host_keys(name: str = NAME) -> list[str]:
 
 
 def chosen_suite() -> str:
-    """Return the suite that ``SUITE`` names, Debian 13 by default."""
+    """Return the suite that ``SUITE`` names, Debian 13 by default.
+
+    Raises:
+        KitError: It is none that the kit knows; exit code 2.
+    """
     suite = os.environ.get("SUITE") or "trixie"
     if suite not in SUITES:
         valid = ", ".join(f"{name} ({system})" for name, system in SUITES.items())
@@ -263,7 +282,11 @@ def chosen_suite() -> str:
 
 
 def boot_wanted() -> str:
-    """Return what ``BOOT`` says of a start with this host: 1, 0 or nothing."""
+    """Return whether the container is to start with this host, as ``BOOT`` says: 1, 0 or nothing.
+
+    Raises:
+        KitError: It says something else, or no systemd runs here to start it; exit code 2.
+    """
     asked = choice("BOOT", ("0", "1"))
     if asked == "1" and not Path("/run/systemd/system").is_dir():
         raise KitError("BOOT=1 needs systemd as this host's first process.", exit_code=2)
@@ -292,7 +315,17 @@ class Container:
         return running(node_name(node))
 
     def up(self, nodes: int) -> list[Machine]:
-        """Create and start this checkout's containers, of the suite that ``SUITE`` names."""
+        """Create and start this checkout's containers, of the suite that ``SUITE`` names.
+
+        Args:
+            nodes: How many.
+
+        Returns:
+            A machine for each node.
+
+        Raises:
+            KitError: The host lacks something that the kit cannot install, or a step failed.
+        """
         suite = chosen_suite()
         boot_wanted()
         ensure_packages(PACKAGES)

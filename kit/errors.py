@@ -32,6 +32,9 @@ def choice(variable: str, valid: Iterable[str], default: str | None = "") -> str
         variable: Its name.
         valid: What a person may say.
         default: For when it says nothing; None where it has to say something.
+
+    Raises:
+        KitError: It says something else; exit code 2.
     """
     value = os.environ.get(variable) or ""
     if not value and default is not None:

@@ -71,7 +71,15 @@ class Wanted:
 
 
 def up(provider: MachineProvider | Local, wanted: Wanted) -> None:
-    """Create, start and provision this checkout's instance, and print its summary."""
+    """Create, start and provision this checkout's instance, and print its summary.
+
+    Args:
+        provider: What makes the machine.
+        wanted: What the person wants.
+
+    Raises:
+        KitError: A step failed; its log has been shown.
+    """
     phases = Phases()
     if isinstance(provider, Local):
         _up_local(provider, wanted, phases)
@@ -129,7 +137,14 @@ def _say_seconds(phases: Phases) -> None:
 
 
 def create(provider: MachineProvider) -> None:
-    """Create and start a machine, and write what Ansible reaches it by."""
+    """Create and start a machine, and write what Ansible reaches it by.
+
+    Args:
+        provider: What makes the machine.
+
+    Raises:
+        KitError: A step failed; its log has been shown.
+    """
     machines = _machines(provider, nodes.wanted(), Phases())
     _connect(provider, machines, [{} for _ in machines])
 
@@ -154,7 +169,17 @@ def _connect(
 def provision(
     provider: MachineProvider, machines: list[Machine], wanted: Wanted, phases: Phases
 ) -> None:
-    """Provision running machines, and print the summary."""
+    """Provision running machines, and print the summary.
+
+    Args:
+        provider: What made the machines.
+        machines: One for each node.
+        wanted: What the person wants.
+        phases: Takes the seconds of each step.
+
+    Raises:
+        KitError: A step failed; its log has been shown.
+    """
     with phases.phase("SSH"):
         variables = told(wanted, machines)
         # Before the inventory, by which the number of routers is remembered.

@@ -31,6 +31,9 @@ def routers_wanted() -> int | None:
     Returns:
         The number; 0 takes them away; None where there are none and none are asked for, so
         that nobody pays for a lab who has none.
+
+    Raises:
+        KitError: ``LAB`` is not a number that is allowed; exit code 2.
     """
     given = os.environ.get("LAB") or ""
     if not given:
@@ -47,7 +50,11 @@ def routers_wanted() -> int | None:
 
 
 def variables(routers: int | None) -> dict[str, Any]:
-    """Return what the role ``lab`` is told; on first use, make the key that logs in."""
+    """Return what the role ``lab`` is told; on first use, make the key that logs in.
+
+    Args:
+        routers: As `routers_wanted` returns it.
+    """
     if routers is None:
         return {}
     if routers == 0:
@@ -56,7 +63,11 @@ def variables(routers: int | None) -> dict[str, Any]:
 
 
 def finish(instance: dict[str, Any]) -> None:
-    """Write what one logs in to the routers with; where there are none, remove it."""
+    """Write what one logs in to the routers with; where there are none, remove it.
+
+    Args:
+        instance: The content of ``.kit/instance.json``.
+    """
     lab = instance.get("lab")
     if not lab:
         shutil.rmtree(LAB_DIR, ignore_errors=True)

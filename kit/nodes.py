@@ -26,7 +26,12 @@ def there_are() -> int:
 
 
 def wanted() -> int:
-    """Return how many nodes there are to be: as ``NODES`` says, else as many as there are."""
+    """Return how many nodes there are to be: as ``NODES`` says, else as many as there are.
+
+    Raises:
+        KitError: ``NODES`` is not a number that is allowed, or fewer than there are; exit
+            code 2.
+    """
     given = os.environ.get("NODES") or ""
     existing = there_are()
     if not given:
@@ -48,7 +53,11 @@ def wanted() -> int:
 
 
 def chosen() -> int:
-    """Return the node that ``NODE`` names, the first by default."""
+    """Return the node that ``NODE`` names, the first by default.
+
+    Raises:
+        KitError: There is none of that number; exit code 2.
+    """
     return int(choice("NODE", [str(node) for node in range(1, there_are() + 1)], "1"))
 
 

@@ -41,7 +41,12 @@ def running() -> bool:
 
 
 def choose() -> MachineProvider | Local:
-    """Return the provider for ``make up``, as ``PROVIDER`` says, and print why."""
+    """Return the provider for ``make up``, as ``PROVIDER`` says, and print why.
+
+    Raises:
+        KitError: The name is not known, this host lacks what it takes, or the checkout
+            has a machine of another provider.
+    """
     usable = _usable()
     wanted = choice("PROVIDER", ("auto", *usable), "auto")
     existing = current()

@@ -91,7 +91,7 @@ def run_logged(  # noqa: PLR0913  # each says a different thing about one comman
     on_failure: Callable[[], str] | None = None,
     hint: str = "",
 ) -> list[str]:
-    """Run ``command`` with its output in a log, and show progress meanwhile; return its lines.
+    """Run ``command`` with its output in a log, and show progress meanwhile.
 
     Args:
         label: What is being done, for people.
@@ -100,6 +100,9 @@ def run_logged(  # noqa: PLR0913  # each says a different thing about one comman
         environment: Added to this process's environment.
         on_failure: Returns more for the log when the command fails.
         hint: A sentence that says what to do when the command fails.
+
+    Returns:
+        The lines of the output.
 
     Raises:
         KitError: The program is missing, or the command failed. CI, which keeps no logs,

@@ -29,7 +29,11 @@ def output(*command: str) -> str:
 
 
 def process(pid: int) -> dict[str, int]:
-    """Return the memory of a process and, if it has a limit, that, in bytes."""
+    """Return the memory of a process and, if it has a limit, that, in bytes.
+
+    Args:
+        pid: Of a process of this machine.
+    """
     status = dict(
         line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
     )

@@ -24,7 +24,15 @@ def make_key(file: Path, comment: str) -> str:
 
 
 def login(hosts: str, address: str, user: str, key: Path, known_hosts: Path) -> str:
-    """Return the entry of an ssh_config."""
+    """Return the entry of an ssh_config.
+
+    Args:
+        hosts: Names for it.
+        address: Of the machine.
+        user: Who logs in.
+        key: File of the key that lets them in.
+        known_hosts: File of the host keys to expect.
+    """
     # In a value of ssh_config, `%` begins a token.
     key_file, known_hosts_file = (str(path).replace("%", "%%") for path in (key, known_hosts))
     return (

@@ -31,7 +31,11 @@ TITLES = {"redis": "Redis", "sentinel": "Sentinel", "webdis": "Webdis", "nginx":
 
 
 def status() -> None:
-    """Print how the instance is."""
+    """Print how the instance is.
+
+    Raises:
+        KitError: Something is wrong; it says what.
+    """
     found = read()
     if os.environ.get("JSON"):
         print(json.dumps(found, indent=4))
@@ -43,7 +47,11 @@ def status() -> None:
 
 
 def read() -> dict[str, Any]:
-    """Return how the instance is: what ``JSON=1`` prints."""
+    """Return how the instance is: what ``JSON=1`` prints.
+
+    Raises:
+        KitError: There is none.
+    """
     described = read_instance()
     services = ("redis", "webdis")
     found: dict[str, Any] = {

@@ -25,7 +25,11 @@ def ask(command: Sequence[str | Path], **options: Any) -> subprocess.CompletedPr
 
 
 def as_root(command: list[str]) -> list[str]:
-    """Return ``command`` so that it runs as root without ever asking a question."""
+    """Return ``command`` so that it runs as root without ever asking a question.
+
+    Raises:
+        KitError: This is not root and sudo would ask for a password.
+    """
     if os.geteuid() == 0:
         return command
     if not shutil.which("sudo"):
@@ -49,7 +53,14 @@ def missing_packages(names: list[str]) -> list[str]:
 
 
 def ensure_packages(names: list[str]) -> None:
-    """Install the Debian packages that are missing, and say which."""
+    """Install the Debian packages that are missing, and say which.
+
+    Args:
+        names: Package names, as ``apt-get install`` takes them.
+
+    Raises:
+        KitError: This is no Debian or Ubuntu, or apt-get failed.
+    """
     if not shutil.which("apt-get"):
         raise KitError(
             "Only Debian and Ubuntu can be set up for this by the kit; install by hand: "
@@ -82,6 +93,9 @@ def wait_while(
         problem: Asked every 50 ms; what it returns is false where there is none.
         timeout_seconds: How long to wait.
         complaint: Returns the sentence for when it stays, given what it was at last.
+
+    Raises:
+        KitError: It was still there when the time was over.
     """
     deadline = time.monotonic() + timeout_seconds
     while found := problem():

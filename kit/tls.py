@@ -47,7 +47,11 @@ class Settings:
 
 
 def settings_from_environment() -> Settings | None:
-    """Read ``TLS``, ``TLS_CERTIFICATE``, ``TLS_KEY`` and ``ORIGINS``; None without TLS."""
+    """Read ``TLS``, ``TLS_CERTIFICATE``, ``TLS_KEY`` and ``ORIGINS``; None without TLS.
+
+    Raises:
+        KitError: A value is not allowed, or one of the two files comes without the other.
+    """
     asked = choice("TLS", ("0", "1"), "0")
     names = ("TLS_CERTIFICATE", "TLS_KEY")
     own = {name: Path(value).resolve() for name in names if (value := os.environ.get(name))}
@@ -69,8 +73,15 @@ def settings_from_environment() -> Settings | None:
 def prepare(settings: Settings | None, addresses: list[str]) -> list[dict[str, Any]]:
     """Make the certificates that are missing or about to end.
 
+    Args:
+        settings: What the person asked for; None for no TLS.
+        addresses: IP address of each node.
+
     Returns:
         For each node, the inventory variables that the playbook takes them from.
+
+    Raises:
+        KitError: The person's own certificate cannot be used.
     """
     if settings is None:
         return [{"kit_tls": False} for _ in addresses]
@@ -243,6 +254,9 @@ def _check_own(certificate: Path, key: Path, address: str) -> tuple[str, str]:
 
     Returns:
         The name or address that browsers will use, and the roots in its chain, as PEM.
+
+    Raises:
+        KitError: It cannot be used; the message says why.
     """
     try:
         chain = x509.load_pem_x509_certificates(certificate.read_bytes())

@@ -56,7 +56,17 @@ class Vagrant:
         return _runs(machine_name(node))
 
     def up(self, nodes: int) -> list[Machine]:
-        """Create the machines that are missing, and start them."""
+        """Create the machines that are missing, and start them.
+
+        Args:
+            nodes: How many.
+
+        Returns:
+            A machine for each node.
+
+        Raises:
+            KitError: Vagrant failed; the end of its output has been shown.
+        """
         several = f", {nodes} of them" if nodes > 1 else ""
         self._up(f"Virtual machine {NAME}{several}", NODES=str(nodes))
         return self.machines()
@@ -72,7 +82,11 @@ class Vagrant:
         )
 
     def machines(self) -> list[Machine]:
-        """Return the running machines, with what each wrote down when it joined the LAN."""
+        """Return the running machines, with what each wrote down when it joined the LAN.
+
+        Raises:
+            KitError: One cannot be asked, or has not joined the LAN.
+        """
         ssh_config = _vagrant("ssh-config")
         # Over Vagrant's own network, where nobody else answers: the host keys that come
         # this way are those to expect on the LAN.
@@ -140,7 +154,12 @@ def machine_on_the_lan(provider: str, lan_json: str, private_key: Path, node: in
 
 
 def identity_file(ssh_config: str, name: str) -> Path:
-    """Return the private key's path out of the output of ``vagrant ssh-config``."""
+    """Return the private key's path out of the output of ``vagrant ssh-config``.
+
+    Args:
+        ssh_config: That output.
+        name: What Vagrant calls the machine.
+    """
     host = ""
     for line in ssh_config.splitlines():
         option, _, value = line.strip().partition(" ")

@@ -26,7 +26,12 @@ def publisher(instance: dict[str, Any], **options: Any) -> redis.Redis:  # noqa:
 
 
 def redis_as(instance: dict[str, Any], **options: Any) -> redis.Redis:  # noqa: ANN401  # as redis-py takes them
-    """Return a connection to the instance's Redis, by TLS where it has it."""
+    """Return a connection to the instance's Redis, by TLS where it has it.
+
+    Args:
+        instance: The content of ``.kit/instance.json``.
+        options: More keyword arguments of ``redis.Redis``, or others: ``username``, ``password``.
+    """
     entry = instance["redis"]
     if entry["tls"]:
         options |= {"ssl": True, "ssl_ca_certs": str(CA_FILE)}
@@ -63,7 +68,14 @@ def primary(instance: dict[str, Any]) -> redis.Redis:
 
 
 def primary_address(instance: dict[str, Any]) -> str:
-    """Return the address of the primary, as most Sentinels know it."""
+    """Return the address of the primary, as the Sentinel with the newest configuration has it.
+
+    One that is cut off names the old primary, and so does for a second the one that replaces it.
+
+    Raises:
+        KitError: No Sentinel answers, one knows another name or address, or there is no primary
+            for a moment.
+    """
     address: str = sentinel(instance).discover_master(instance["master_name"])[0]
     return address
 
@@ -81,7 +93,11 @@ def _primary_of(client: redis.Redis, instance: dict[str, Any]) -> dict[str, Any]
 
 
 def sentinel(instance: dict[str, Any]) -> Sentinel:
-    """Return a client of the instance's Sentinels."""
+    """Return a client of the instance's Sentinels.
+
+    Args:
+        instance: The content of ``.kit/instance.json``.
+    """
     tls = {"ssl": True, "ssl_ca_certs": str(CA_FILE)} if instance["redis"]["tls"] else {}
     password = secret("sentinel_client")
     return Sentinel(
@@ -163,7 +179,11 @@ FAILURES = (KitError, redis.RedisError, WebSocketException, OSError, ValueError)
 
 
 def verify() -> None:
-    """Run every check and print a line for each."""
+    """Run every check and print a line for each.
+
+    Raises:
+        KitError: At least one failed.
+    """
     instance = read_instance()
     if not providers.running():
         raise KitError("The instance is stopped; `make up` brings it back.")

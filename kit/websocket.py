@@ -107,13 +107,21 @@ class Page:
         return str(self._run(within()))
 
     def subscribe(self, channel: str) -> None:
-        """Subscribe and wait until it is so."""
+        """Subscribe and wait until it is so.
+
+        Raises:
+            ValueError: The answer is another one.
+        """
         self.send("SUBSCRIBE", channel)
         if json.loads(frame := self.receive()) != {"SUBSCRIBE": ["subscribe", channel, 1]}:
             raise ValueError(f"Webdis answered {frame} to SUBSCRIBE")
 
     def message(self, channel: str) -> str:
-        """Return the next message of ``channel``."""
+        """Return the next message of ``channel``.
+
+        Raises:
+            ValueError: The next frame is something else.
+        """
         frame = self.receive()
         (kind, name, payload), *_ = json.loads(frame).values()
         if (kind, name) != ("message", channel):

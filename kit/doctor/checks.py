@@ -144,7 +144,12 @@ def _read(path: str) -> str:
 
 
 def _output(*command: str, **environment: str) -> str | None:
-    """Return a command's output, or None where it is missing or fails."""
+    """Return a command's output, or None where it is missing or fails.
+
+    Args:
+        command: Program and arguments.
+        environment: Added to this process's.
+    """
     try:
         answer = subprocess.run(
             command,

@@ -84,7 +84,14 @@ class Toolchain:
 
 
 def toolchain(jobs: int) -> Toolchain:
-    """Return this host's compilers, or Zig's, which are installed into ``.venv`` for that."""
+    """Return this host's compilers, or Zig's, which are installed into ``.venv`` for that.
+
+    Args:
+        jobs: How many are to run at a time.
+
+    Raises:
+        KitError: There are none, and Zig's cannot be had.
+    """
     own = compiler.found()
     if own.keys() == compiler.NAMES.keys():
         cc, cxx = [own["cc"]], [own["c++"]]
@@ -128,6 +135,9 @@ def archive(
         candidates: ``version``, ``url``, ``filename`` and ``sha256`` of each.
         cache_dir: Folder of archives.
         optional: Return None instead of failing.
+
+    Raises:
+        KitError: None can be had, or one does not have its digest.
     """
     arguments = {
         "name": name,
@@ -148,7 +158,11 @@ def archive(
 
 
 def redis(variables: Variables) -> tuple[Path, dict[str, Any]]:
-    """Return the folder of Redis and where it came from; build it where it is missing."""
+    """Return the folder of Redis and where it came from; build it where it is missing.
+
+    Raises:
+        KitError: No archive can be had, or the build failed.
+    """
     found = archive("redis", variables.value("redis_candidates"), _archives(variables))
     assert found is not None  # noqa: S101  # for the type checker: it is not optional
     make, install = variables.value("_redis_make"), variables.value("_redis_make_install")
@@ -156,7 +170,11 @@ def redis(variables: Variables) -> tuple[Path, dict[str, Any]]:
 
 
 def webdis(variables: Variables) -> tuple[Path, dict[str, Any]]:
-    """Return the folder of Webdis and where it came from; build it where it is missing."""
+    """Return the folder of Webdis and where it came from; build it where it is missing.
+
+    Raises:
+        KitError: No archive can be had and this system has no package, or the build failed.
+    """
     candidates = variables.value("webdis_candidates")
     optional = variables.value("webdis_sources") == "auto" and package.available()
     found = archive("webdis", candidates, _archives(variables), optional=optional)
@@ -212,7 +230,11 @@ def _installed(
 
 @contextlib.contextmanager
 def only_builder(folder: Path) -> Iterator[None]:
-    """Keep two checkouts from building the same at the same time: the second takes the first's."""
+    """Keep two checkouts from building the same at the same time: the second takes the first's.
+
+    Args:
+        folder: Where finished builds are kept.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a") as lock:
         try:
@@ -255,6 +277,9 @@ def _compile(
         commands: What a shell is to do in its folder; ``PREFIX`` is set there.
         tools: What they run with.
         prefix: Where they install to.
+
+    Raises:
+        KitError: It failed; the end of the log has been shown.
     """
     # In the cache: no configure script works below a path with a space in it, as a
     # checkout's may have, and a temporary folder may forbid to run what is in it.

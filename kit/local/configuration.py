@@ -28,7 +28,11 @@ FILES_KEPT = 1024
 
 
 def subscribers(open_files: int) -> int:
-    """Return how many pages a limit of open files leaves room for; the roles' 8,000 at most."""
+    """Return how many pages a limit of open files leaves room for; the roles' 8,000 at most.
+
+    Args:
+        open_files: The hard limit of this user's processes.
+    """
     return max(1, min(8000, (open_files - FILES_KEPT) // 2))
 
 

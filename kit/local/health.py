@@ -20,7 +20,11 @@ _ENDED = re.compile(r"exited: (?P<name>\w+) \((?P<how>[^;]*)")
 
 
 def read(port: int) -> dict[str, Any]:
-    """Return what can be told here."""
+    """Return what can be told here.
+
+    Args:
+        port: Webdis's.
+    """
     services: dict[str, dict[str, Any]] = {name: {"restarts": 0} for name in PROGRAMS}
     last_fault = None
     for entry in _ENTRY.finditer((LOG_DIR / "supervisord.log").read_text(encoding="utf-8")):

@@ -23,7 +23,14 @@ def available() -> bool:
 
 
 def webdis(opt_dir: Path) -> tuple[Path, dict[str, Any]]:
-    """Return the folder that the package is unpacked to, and where it came from."""
+    """Return the folder that the package is unpacked to, and where it came from.
+
+    Args:
+        opt_dir: Folder of programs.
+
+    Raises:
+        KitError: It cannot be downloaded.
+    """
     prefix = opt_dir / PREFIX
     if not prefix.exists():
         partial = prefix.with_name(f"{PREFIX}.partial")

@@ -68,7 +68,15 @@ class Local:
         return 1
 
     def up(self, sources: str, phases: Phases) -> bool:
-        """Build what is missing, and start it; tell whether anything had to be done."""
+        """Build what is missing, and start it; tell whether anything had to be done.
+
+        Args:
+            sources: ``auto``, or ``upstream`` to refuse the package of Webdis.
+            phases: Takes the seconds of each step.
+
+        Raises:
+            KitError: A step failed.
+        """
         state = _read_state()
         unchanged = PROVISIONED_FILE.exists() and state.get("inputs") == _inputs(sources, state)
         if unchanged and self.running():
@@ -108,7 +116,11 @@ class Local:
         return True
 
     def down(self) -> bool:
-        """Stop it and keep its data; tell whether it was running."""
+        """Stop it and keep its data; tell whether it was running.
+
+        Raises:
+            KitError: It does not end.
+        """
         pid = _pid("supervisord", f"-i {NAME}")
         if pid is None:
             return False
@@ -172,7 +184,11 @@ def _free(port: int) -> bool:
 
 
 def _choose_ports(known: list[int]) -> list[int]:
-    """Return two ports that nobody has: those from before, or the next of this checkout's own."""
+    """Return two ports that nobody has: those from before, or the next ones of this checkout's own.
+
+    Raises:
+        KitError: There are none.
+    """
     first = FIRST_PORT + int(CHECKOUT_ID, 16) % (LAST_PORT - FIRST_PORT)
     candidates = [*known, *range(first, LAST_PORT), *range(FIRST_PORT, first)]
     free = (port for port in candidates if _free(port))
@@ -233,7 +249,11 @@ def _webdis_running() -> str:
 
 
 def _start() -> None:
-    """Have everything started and kept running."""
+    """Have everything started and kept running.
+
+    Raises:
+        KitError: The supervisor refuses.
+    """
     LOG_DIR.mkdir(parents=True, exist_ok=True)
     command = [str(ROOT / ".venv/bin/python"), str(CODE_DIR / "supervisord.py")]
     started = ask(
