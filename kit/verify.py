@@ -73,8 +73,8 @@ def primary_address(instance: dict[str, Any]) -> str:
     One that is cut off names the old primary, and so does for a second the one that replaces it.
 
     Raises:
-        KitError: No Sentinel answers, one knows another name or address, or there is no primary
-            for a moment.
+        redis.sentinel.MasterNotFoundError: Too few Sentinels answer, they know another name, or
+            there is no primary for a moment.
     """
     address: str = sentinel(instance).discover_master(instance["master_name"])[0]
     return address
