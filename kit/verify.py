@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from typing import TYPE_CHECKING, Any, cast
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from redis.sentinel import Sentinel
 from websockets.exceptions import WebSocketException
 
 from kit import providers
@@ -13,7 +17,6 @@ from kit.checkout import read_instance, secret
 from kit.errors import KitError
 from kit.tls import CA_FILE
 from kit.websocket import TIMEOUT_SECONDS, Page
-from webdis_progress.sentinel import Sentinel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,11 +76,23 @@ def primary_address(instance: dict[str, Any]) -> str:
     One that is cut off names the old primary, and so does for a second the one that replaces it.
 
     Raises:
-        redis.sentinel.MasterNotFoundError: Too few Sentinels answer, they know another name, or
-            there is no primary for a moment.
+        KitError: No Sentinel answers, one knows another name or address, or there is no primary
+            for a moment.
     """
-    address: str = sentinel(instance).discover_master(instance["master_name"])[0]
-    return address
+    states = []
+    for client in sentinel(instance).sentinels:
+        with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):
+            states.append(_primary_of(client, instance))
+    if not states:
+        raise KitError("no Sentinel answers")
+    newest = max(states, key=lambda state: (state["config-epoch"], not _replaces(state)))
+    if _replaces(newest):
+        raise KitError("the primary is being replaced")
+    return str(newest["ip"])
+
+
+def _replaces(state: dict[str, Any]) -> bool:
+    return "failover_in_progress" in state["flags"]
 
 
 def _primary_of(client: redis.Redis, instance: dict[str, Any]) -> dict[str, Any]:
@@ -100,12 +115,13 @@ def sentinel(instance: dict[str, Any]) -> Sentinel:
     """
     tls = {"ssl": True, "ssl_ca_certs": str(CA_FILE)} if instance["redis"]["tls"] else {}
     password = secret("sentinel_client")
-    return Sentinel(
+    return Sentinel(  # type: ignore[no-untyped-call]
         [tuple(address) for address in instance["sentinels"]],
         sentinel_kwargs={
             "username": "client",
             "password": password,
             "socket_timeout": 1.0,
+            "retry": Retry(NoBackoff(), 0),
             **tls,
         },
     )

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from kit import verify
+from kit.errors import KitError
 from kit.ssh import ssh
 from tests.demo_server import eventually
 from tests.faults.scene import (
@@ -106,7 +107,7 @@ class Scene:
         return next(node for node in self.nodes if node["address"] == address)
 
     def _primary_address(self) -> str | None:
-        with contextlib.suppress(*verify.FAILURES):
+        with contextlib.suppress(KitError):
             return verify.primary_address(self.instance)
         return None
 
