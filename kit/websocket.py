@@ -59,6 +59,7 @@ class Page:
             "open_timeout": TIMEOUT_SECONDS,
             "close_timeout": 0.2,
             "proxy": None,
+            "ping_interval": None,  # browsers send none either
         }
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
