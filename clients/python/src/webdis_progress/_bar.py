@@ -106,8 +106,7 @@ class Bar(Generic[Sent]):
             data: For programs.
         """
         number = _event.integer("current", current)
-        content = self._content("progress", text, level, data)
-        return self._publish(content._replace(current=number))
+        return self._publish(self._content("progress", text, level, data, current=number))
 
     def advance(
         self,
@@ -126,7 +125,7 @@ class Bar(Generic[Sent]):
             data: For programs.
         """
         step = _event.integer("n", n)
-        return self._publish(self._content("progress", text, level, data)._replace(step=step))
+        return self._publish(self._content("progress", text, level, data, step=step))
 
     def message(
         self, text: str, *, level: str | None = None, data: Mapping[str, Any] | None = None
@@ -230,13 +229,19 @@ class Bar(Generic[Sent]):
         )
 
     @staticmethod
-    def _content(
-        kind: str, text: str, level: str | None, data: Mapping[str, Any] | None
+    def _content(  # noqa: PLR0913  # as those that publish are given them
+        kind: str,
+        text: str,
+        level: str | None,
+        data: Mapping[str, Any] | None,
+        *,
+        current: int | None = None,
+        step: int = 0,
     ) -> Content:
         more = ("", "")
         if level is not None or data is not None:
             more = (_event.level_json(level), _event.data_json(data))
-        return Content(kind, _event.text("text", text), more)
+        return Content(kind, _event.text("text", text), more, current, step)
 
     def _make(self, content: Content, ts: str) -> Message:
         """Take over what an event says of the bar, and return the event."""

@@ -8,6 +8,7 @@ import numbers
 import operator
 import time
 from collections.abc import Mapping
+from json.encoder import encode_basestring_ascii as _json  # json.dumps looks at its options
 from typing import Any, NamedTuple, SupportsIndex
 
 from webdis_progress._limits import (
@@ -25,7 +26,6 @@ LEVELS = ("debug", "info", "warning", "error")
 """How much an event may matter."""
 RUN = b"run"  # the bar of the run itself
 
-_json = json.JSONEncoder().encode  # json.dumps looks at its options each time
 _strict_json = json.JSONEncoder(allow_nan=False, separators=(", ", ": ")).encode
 
 
@@ -249,7 +249,7 @@ def message(  # noqa: PLR0913  # an event has so many parts
         f'"total": {"null" if total is None else total}{names}{level}'
     )
     taken = len(names) + len(data)
-    encoded = literal(text("text", words), MAX_TEXT_BYTES - taken if taken else MAX_TEXT_BYTES)
+    encoded = literal(words, MAX_TEXT_BYTES - taken)
     fields = f"{start}{encoded}{end}{data}}}"
     if len(fields) <= MAX_STATE_BYTES:
         return Message(bar, fields.encode(), b"", kind, len(fields))

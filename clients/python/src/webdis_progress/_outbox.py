@@ -99,7 +99,6 @@ class Outbox:
         self._confirmed = 0  # how many of them Redis is sure to have
         self._renew_at = 0.0
         self._waiting: deque[Message] = deque()
-        self._waiting_bytes = 0
         self._flight: list[Message] = []  # has had its numbers: Redis may have it
         self._know(b"")
         self._dropped = 0
@@ -108,9 +107,7 @@ class Outbox:
 
     def put(self, messages: Sequence[Message]) -> None:
         """Leave messages to the next that are delivered."""
-        for message in messages:
-            self._waiting.append(message)
-            self._waiting_bytes += message.size
+        self._waiting.extend(messages)
 
     def deliver(self, messages: Sequence[Message], *, wait: bool = False) -> Steps:
         """Send messages after those that wait.
@@ -175,31 +172,30 @@ class Outbox:
             yield delay_seconds
 
     def _drop_what_is_too_much(self) -> None:
+        size = sum(message.size for message in self._waiting)
         while len(self._waiting) > 1 and (
-            len(self._waiting) > MAX_WAITING_MESSAGES or self._waiting_bytes > MAX_WAITING_BYTES
+            len(self._waiting) > MAX_WAITING_MESSAGES or size > MAX_WAITING_BYTES
         ):
             # An end is what the page needs most.
             oldest = next((m for m in self._waiting if m.kind not in TERMINAL), self._waiting[0])
             self._waiting.remove(oldest)
-            self._waiting_bytes -= oldest.size
+            size -= oldest.size
             self._dropped += 1
             observer().dropped(1)
 
     def _take(self) -> list[Message]:
         if self._dropped:
             words = f"{self._dropped} messages were dropped while Redis was away."
-            self._waiting.appendleft(notice := self._notice(words))
-            self._waiting_bytes += notice.size
+            self._waiting.appendleft(self._notice(words))
             self._dropped = 0
-        size = 0
-        while self._waiting and len(self._flight) < MAX_CALL_MESSAGES:
-            size += self._waiting[0].size
-            if self._flight and size > MAX_CALL_BYTES:
+        size, flight, waiting = 0, self._flight, self._waiting
+        while waiting and len(flight) < MAX_CALL_MESSAGES:
+            size += waiting[0].size
+            if flight and size > MAX_CALL_BYTES:
                 break
-            self._flight.append(message := self._waiting.popleft())
-            self._waiting_bytes -= message.size
-        self._count += len(self._flight)
-        return self._flight
+            flight.append(waiting.popleft())
+        self._count += len(flight)
+        return flight
 
     def _send(self, flight: list[Message], deadline: float) -> Sending:
         return (yield Call(self._arguments(flight), deadline))
@@ -235,20 +231,20 @@ class Outbox:
         count = self._count if count is None else count
         expected = self._state if confirmed is None else self._unlike_any(confirmed)
         seq, size = self._seq, self._bytes
-        last = {message.bar: index for index, message in enumerate(flight)} if flight[1:] else {}
-        messages: list[bytes] = []
+        last = {message.bar: index for index, message in enumerate(flight)}
+        arguments = [expected, b"", b""]
         for index, message in enumerate(flight):
             seq += 1
-            start = b'{"seq": %d%b' % (seq, self._epoch_json)
-            text = start + message.fields
+            text = b'{"seq": %d%b%b' % (seq, self._epoch_json, message.fields)
             size += len(text)
             entry = b"%d-%d" % (seq, size)
-            if last.get(message.bar, index) != index:
-                messages += (b"", entry, text)
+            if last[message.bar] != index:
+                arguments += (b"", entry, text)
             elif message.brief:
-                messages += (b"", entry, text, message.bar, b"", start + message.brief)
+                brief = b'{"seq": %d%b%b' % (seq, self._epoch_json, message.brief)
+                arguments += (b"", entry, text, message.bar, b"", brief)
             else:
-                messages += (message.bar, entry, text)
+                arguments += (message.bar, entry, text)
         state = b"%b%b%d %b" % (entry, self._writer_words, count, ending(flight).encode())
         self._next = (state, seq, size)
         now = time.monotonic()
@@ -256,7 +252,8 @@ class Outbox:
         if due:
             self._renew_at = now + RENEWAL_SECONDS
         due = due or size // TRIM_BYTES > self._bytes // TRIM_BYTES
-        return [expected, state, b"%d%d" % (due, self.replicated), *messages]
+        arguments[1:3] = state, b"%d%d" % (due, self.replicated)
+        return arguments
 
     def _landed(self, flight: list[Message], answer: Answer) -> int:
         """Take note that messages were taken; return the number of the last one."""
@@ -314,7 +311,6 @@ class Outbox:
         # Their numbers are not used again: whether Redis has had them cannot be known.
         self._flight = []
         self._waiting.clear()
-        self._waiting_bytes = 0
 
     @property
     def unsent(self) -> int:
