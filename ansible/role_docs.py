@@ -43,7 +43,12 @@ def rows(options: dict[str, Any], prefix: str = "") -> list[str]:
 
 
 def readme(role: Path, by_hand: str) -> str:
-    """Return the whole README of a role."""
+    """Return the whole README of a role.
+
+    Args:
+        role: Its folder.
+        by_hand: The part between the marks.
+    """
     specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
     main = specs["argument_specs"]["main"]
     description = main["description"]

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from kit.checkout import KIT_DIR
+from kit.checkout import KIT_DIR, secret
 from tests.example_app import DEVICES, copy_examples, running
 from webdis_progress import events_after
 
@@ -18,7 +18,7 @@ def application(tmp_path, instance):
     """Start the example on a free port and return its address."""
     copy_examples(tmp_path)
     entry = instance["redis"]
-    password = quote((KIT_DIR / "secrets/redis_publisher").read_text().strip())
+    password = quote(secret("redis_publisher"))
     scheme, options = "redis", ""
     if instance["tls"]:
         scheme, options = "rediss", f"?ssl_ca_certs={KIT_DIR / 'tls/ca.pem'}"
