@@ -16,6 +16,7 @@ import redis
 import redis.asyncio
 
 from tests.app.own_redis import OwnRedis
+from tests.app.test_publisher_asyncio import awaited as awaited_client
 from webdis_progress import (
     AsyncProgress,
     NotSentError,
@@ -87,6 +88,35 @@ def test_the_blocks_own_exception_is_never_replaced(
 
     with pytest.raises(error, match="its own"):
         work()
+
+
+@pytest.mark.parametrize("block", ["task", "batch"])
+@pytest.mark.parametrize("awaited", [False, True])
+def test_ctrl_c_waits_for_redis_nowhere(lossy_redis, lossy_proxy, channel, block, awaited):
+    arguments = ("t",) if block == "task" else ()
+    options = {"required": True, "patience_seconds": 3}
+
+    def work():
+        with (
+            Progress(lossy_redis, channel, **options) as progress,
+            getattr(progress, block)(*arguments),
+        ):
+            progress.message("x")
+            lossy_proxy.plan = list(ALWAYS)
+            raise KeyboardInterrupt
+
+    async def work_of_asyncio():
+        async with (
+            AsyncProgress(awaited_client(lossy_redis), channel, **options) as progress,
+            getattr(progress, block)(*arguments),
+        ):
+            await progress.message("x")
+            lossy_proxy.plan = list(ALWAYS)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(work_of_asyncio()) if awaited else work()
+    assert len(ALWAYS) - len(lossy_proxy.plan) <= 2, "it was tried again"
 
 
 def test_what_is_required_raises_in_a_block_too(lossy_redis, lossy_proxy, channel):

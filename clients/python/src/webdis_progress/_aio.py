@@ -245,13 +245,10 @@ class AsyncProgress(_Awaited, RunBar["Coroutine[Any, Any, int]", Redis, AsyncTas
         traceback: TracebackType | None,
     ) -> bool:
         """End the stream unless the block has done so."""
-        patient = error is None or isinstance(error, Exception)
-        if not patient:
-            self._outbox.required = False
         with self._unless_it_replaces(error):
             if not self.ended:
                 await self._end(error)
-            if self.unsent and patient:
+            if self.unsent:
                 await self.flush()
             self._leave_unsent()
         await self._drop()

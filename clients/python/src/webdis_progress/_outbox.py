@@ -11,6 +11,7 @@ import random
 import secrets
 import time
 from collections import deque
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from redis.exceptions import (
@@ -53,6 +54,9 @@ LONGEST_DELAY_SECONDS = 1.0
 LONGEST_ABSENCE_SECONDS = 5.0
 
 _log = logging.getLogger("webdis_progress")
+
+# Whether a block is left here by Ctrl-C and the like: who wants to leave does not wait for Redis.
+leaving: ContextVar[bool] = ContextVar("leaving", default=False)
 
 
 class Call(NamedTuple):
@@ -123,7 +127,9 @@ class Outbox:
             EndedError: The stream has ended.
             NotSentError: They are required, and Redis was away or refused.
         """
-        wait = wait or self.required
+        patient = not leaving.get()
+        required = self.required and patient
+        wait = patient and (wait or required)
         now = time.monotonic()
         self.put(messages)
         if not wait and now < self._retry_at:
@@ -143,7 +149,7 @@ class Outbox:
                     observer().retried(len(flight))
                     yield delay_seconds
                     continue
-                self._give_up(error, flight)
+                self._give_up(error, flight, required=required)
                 return 0
             observer().published(len(flight), time.monotonic() - called_at)
             seq = self._landed(flight, answer)
@@ -286,14 +292,14 @@ class Outbox:
             f"{flight[-1].content()['text']!r}"
         ) from None
 
-    def _give_up(self, error: RedisError, flight: list[Message]) -> None:
+    def _give_up(self, error: RedisError, flight: list[Message], *, required: bool) -> None:
         reason = f"Redis: {error}"
         if isinstance(error, OutOfMemoryError) or "OOM" in str(error):
             reason = (
                 "Redis's memory is full, and it deletes nobody else's data to make room; "
                 f"publish less, or raise its maxmemory. Redis: {error}"
             )
-        if self.required:
+        if required:
             unsent = flight[-1].content()
             self._forget()
             raise NotSentError(reason, unsent) from error

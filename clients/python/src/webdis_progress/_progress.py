@@ -249,14 +249,10 @@ class Progress(_Blocking, RunBar[int, redis.Redis, Task]):
         traceback: TracebackType | None,
     ) -> bool:
         """End the stream unless the block has done so."""
-        # Ctrl-C and the like: who wants to leave does not wait for Redis.
-        patient = error is None or isinstance(error, Exception)
-        if not patient:
-            self._outbox.required = False
         with self._unless_it_replaces(error), self._lock:
             if not self.ended:
                 self._end(error)
-            if self.unsent and patient:
+            if self.unsent:
                 self.flush()
         self._leave_unsent()
         with self._lock:

@@ -16,7 +16,7 @@ from webdis_progress._bar import Bar, Content, Sent, TaskBar
 from webdis_progress._errors import EndedError, ProgressError
 from webdis_progress._event import RUN, Clock, Message
 from webdis_progress._observer import observer
-from webdis_progress._outbox import MAX_CALL_BYTES, MAX_CALL_MESSAGES, Outbox, ending
+from webdis_progress._outbox import MAX_CALL_BYTES, MAX_CALL_MESSAGES, Outbox, ending, leaving
 from webdis_progress._replicated import ReplicatedOutbox
 from webdis_progress._wire import Commands
 
@@ -208,7 +208,11 @@ class RunBar(Bar[Sent], Generic[Sent, Client, OneTask]):
 
     @contextlib.contextmanager
     def _unless_it_replaces(self, error: BaseException | None) -> Iterator[None]:
-        """Let errors of publishing pass only where the block had none of its own."""
+        """Let errors of publishing pass only where the block had none of its own.
+
+        Where that is Ctrl-C or the like, what is published within does not wait for Redis.
+        """
+        before = leaving.set(not (error is None or isinstance(error, Exception)))
         try:
             yield
         except EndedError:
@@ -219,6 +223,8 @@ class RunBar(Bar[Sent], Generic[Sent, Client, OneTask]):
             if error is None:
                 raise
             _log.warning("%s: %s", self.channel, unsent)
+        finally:
+            leaving.reset(before)
 
     def _ask_for_cancel(self) -> Asking:
         outbox = self._outbox
