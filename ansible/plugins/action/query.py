@@ -1,0 +1,38 @@
+"""Ask the server a question by its shell; the module of this name documents it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+
+class ActionModule(ActionBase):
+    """Runs a command that only reads, without a module of Python on the server."""
+
+    TRANSFERS_FILES = False
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return what the command printed.
+
+        Args:
+            tmp: Ansible's own; nothing is copied.
+            task_vars: The variables of the task.
+
+        Raises:
+            AnsibleActionFail: An argument is missing or unknown.
+        """
+        super().run(tmp, task_vars)
+        _, options = self.validate_argument_spec({"cmd": {"type": "str", "required": True}})
+        # Read whole before it runs, so that no command takes a part of it for its own input.
+        script = f"export LC_ALL=C.UTF-8\n{{\n{options['cmd']}\n}} </dev/null"
+        become = self._connection.become
+        if self._connection.has_pipelining and (not become or become.pipelining):
+            # By standard input SSH makes no terminal, for which programs page, colour and wrap.
+            answer = self._low_level_execute_command("/bin/sh -s", in_data=script.encode())
+        else:
+            answer = self._low_level_execute_command(script)
+        msg = f"It ended with status {answer['rc']}: {answer['stderr'].strip()}"
+        return answer | {"changed": False} | ({"failed": True, "msg": msg} if answer["rc"] else {})
