@@ -49,7 +49,7 @@ def test_it_answers_in_check_mode_and_never_as_changed(tmp_path, become):
 def test_it_fails_with_the_status_and_the_words_of_the_command(tmp_path, become):
     status, answer = ask(tmp_path, "echo out; echo 'no such thing' >&2; exit 7", *become)
     assert status != 0
-    assert (answer["rc"], answer["stdout_lines"]) == (7, ["out"])
+    assert (answer["rc"], answer["stdout"], answer["stdout_lines"]) == (7, "out", ["out"])
     assert answer["msg"] == "It ended with status 7: no such thing"
 
 

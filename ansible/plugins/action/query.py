@@ -34,5 +34,10 @@ class ActionModule(ActionBase):
             answer = self._low_level_execute_command("/bin/sh -s", in_data=script.encode())
         else:
             answer = self._low_level_execute_command(script)
-        msg = f"It ended with status {answer['rc']}: {answer['stderr'].strip()}"
-        return answer | {"changed": False} | ({"failed": True, "msg": msg} if answer["rc"] else {})
+        answer |= {name: answer[name].rstrip("\r\n") for name in ("stdout", "stderr")}
+        if answer["rc"]:
+            answer |= {
+                "failed": True,
+                "msg": f"It ended with status {answer['rc']}: {answer['stderr']}",
+            }
+        return answer | {"changed": False}

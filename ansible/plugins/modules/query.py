@@ -9,7 +9,7 @@ short_description: Ask the server a question by its shell
 description:
   - Runs a command that only reads. It never reports a change, and it runs in check mode, too.
   - It starts no module of Python on the server. Each of those compiles a good part of Ansible
-    anew, which takes some six times as long as the question.
+    again, which takes some six times as long as the question.
 version_added: 0.1.0
 author: The webdis-kit authors (@webdis-kit)
 options:
@@ -32,7 +32,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 stdout:
-  description: What the command printed.
+  description: What the command printed, without line ends at its end.
   type: str
   returned: always
   sample: '5:8.0.2-3'
