@@ -37,7 +37,7 @@ up: .venv/ops.stamp ## create, start and provision the instance (PROVIDER= SUITE
 	@$(KIT) up
 provision: .venv/ops.stamp ## provision the virtual machine; `vagrant up` ends with this
 	@$(KIT) provision
-down: .venv/ops.stamp ## stop the instance and keep it
+down: .venv/ops.stamp ## stop the instance; make up starts it again
 	@$(KIT) down
 destroy: .venv/ops.stamp ## remove the instance; ORPHANS=1: those of deleted checkouts
 	@$(KIT) destroy
@@ -76,7 +76,7 @@ test: $(TESTED) ## does this checkout work on this machine? leaves the instance 
 	@tests/install.sh
 	@.venv/bin/python -m tests.run quick
 
-test-all: $(TESTED) ## all tests but test-vm and the scenarios of test-roles other than upgrade
+test-all: $(TESTED) ## all tests, except test-vm, and of test-roles only the scenario upgrade
 	@tests/install.sh
 	@.venv/bin/python -m tests.run all
 

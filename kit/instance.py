@@ -371,9 +371,9 @@ def summary() -> None:
     if instance["provider"] == "local":
         print("Without:   firewall, sandboxes, users of their own, TLS: it is for trying out, by")
         print("           this host's own browsers. `make doctor` says what a server needs.")
-        print("Next:      make demo | make verify | make down | make destroy")
+        print("Next:      make demo, make verify, make down, make destroy")
     else:
-        print("Next:      make demo | make verify | make test | make ssh | make destroy")
+        print("Next:      make demo, make verify, make test, make ssh, make destroy")
 
 
 def destroy() -> None:

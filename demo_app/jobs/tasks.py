@@ -102,8 +102,9 @@ def sample(progress: Progress) -> None:
             return
         time.sleep(pause_seconds)
         bars[name].advance()
-        if bars[name].current == bars[name].total:
+        if bars[name].current == bars[name].total and name != turns[-1]:
             bars[name].done("Read")
+    bars[turns[-1]].done("Read")  # after the last words of `track`
 
 
 @_reported

@@ -305,7 +305,7 @@ def test_without_a_websocket_the_page_is_not_blank(open_page, channel):
 
     page.context.route_web_socket(re.compile(r"\.json$"), meet)
     page.reload()
-    expect(page.locator("#state")).to_contain_text("asking every 2 seconds")
+    expect(page.locator("#state")).to_contain_text("asking every 1 to 2 seconds")
     channel.store("Not pushed", "progress", current=3, total=4)
     expect(page.locator("#text")).to_have_text("Not pushed")
     expect(page.locator("#percent")).to_have_text("75 %")

@@ -8,6 +8,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from demo_app.jobs.tasks import SAMPLE_STEPS
 from kit.checkout import ROOT
 from tests.demo_server import eventually
 from tests.e2e.looks import PHONE
@@ -72,6 +73,11 @@ def test_the_start_page_shows_a_run_by_itself(open_page):
     numbers = page.locator("#numbers li").all_inner_texts()
     assert numbers == [str(number) for number in range(1, len(numbers) + 1)]
     assert page.locator("#numbers [data-way=pushed]").count()
+    said = page.locator("#sample").evaluate(
+        "({ run }) => run.messages.map(({ task, text }) => task ? `${task} ${text}` : text)"
+    )
+    for device in SAMPLE_STEPS:
+        assert f"Reading {device}" not in said[said.index(f"{device} Read") :]
     # It starts by itself once a session, and then when it is told to.
     page.reload()
     expect(page.locator("#sample")).to_have_attribute("state", "done")

@@ -47,7 +47,7 @@ export const words = {
   connection: {
     connecting: "connecting",
     connected: "connected",
-    polling: "asking every 2 seconds, as no connection stays open",
+    polling: "asking every 1 to 2 seconds, as no connection stays open",
     disconnected: "disconnected, trying again",
     finished: "closed, nothing more will come",
     refused: "closed, this page may not listen any more: load it again",

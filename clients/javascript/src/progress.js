@@ -5,7 +5,7 @@
  * Redis forgets what is published while nobody listens. So this subscribes,
  * *then* asks `replay` for everything after the last sequence number that it has
  * delivered, and does both again after every lost connection. While there is no
- * connection, as behind a proxy that blocks WebSockets, it asks `replay` every two seconds.
+ * connection, as behind a proxy that blocks WebSockets, it asks `replay` every one to two seconds.
  *
  * What Webdis does decides how:
  * - When its Redis goes away, it sends one text frame and then keeps the socket
@@ -93,7 +93,7 @@ export const defaultTimes = {
   silence: 20_000,
   /** Within which `replay` answers. */
   replay: 10_000,
-  /** Between two questions to `replay` while there is no socket. */
+  /** Between two questions to `replay` while there is no socket: half of it at least. */
   poll: 2_000,
   /** The upper bound of the first wait before a new attempt; doubled with each. */
   firstDelay: 250,
