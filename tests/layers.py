@@ -72,8 +72,7 @@ def kit(command: str) -> list[str]:
 def node(*patterns: str) -> list[str]:
     """Return the command that runs the tests in these files on Node.js."""
     return [
-        *("node", "--test", "--test-force-exit"),
-        f"--test-timeout={NODE_TEST_MILLISECONDS}",
+        *("node", "--test", f"--test-timeout={NODE_TEST_MILLISECONDS}"),
         *("--test-reporter=spec", "--test-reporter-destination=stdout"),
         *("--test-reporter=junit", "--test-reporter-destination={reports}/report.xml"),
         *patterns,

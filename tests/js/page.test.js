@@ -2,30 +2,24 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { afterEach, beforeEach, test } from "node:test";
+import { test } from "node:test";
 
 import { subscribe } from "../../clients/javascript/src/progress.js";
 import { connected, listener, start, until } from "./server.js";
 
 const CHANNEL = "progress:1";
-const window = { listening: 0, target: new EventTarget() };
-
-beforeEach(() => {
-  window.listening = 0;
-  globalThis.addEventListener = (type, callback) => {
-    window.listening += 1;
-    window.target.addEventListener(type, callback);
-  };
-  globalThis.removeEventListener = (type, callback) => {
-    window.listening -= 1;
-    window.target.removeEventListener(type, callback);
-  };
-});
-afterEach(() => {
-  delete globalThis.addEventListener;
-  delete globalThis.removeEventListener;
-});
-const dispatch = (type) => window.target.dispatchEvent(new Event(type));
+const page = new EventTarget();
+let listening = 0;
+// For all tests of this file: what one subscribes it takes away when it has ended.
+globalThis.addEventListener = (type, callback) => {
+  listening += 1;
+  page.addEventListener(type, callback);
+};
+globalThis.removeEventListener = (type, callback) => {
+  listening -= 1;
+  page.removeEventListener(type, callback);
+};
+const dispatch = (type) => page.dispatchEvent(new Event(type));
 
 for (const type of ["pageshow", "visibilitychange", "online"])
   test(`${type} ends a long wait`, async (t) => {
@@ -89,10 +83,10 @@ test("nothing listens to the page any more when the last subscription has ended"
   subscribe(first.options);
   subscribe(second.options);
   await connected(second);
-  const listening = window.listening;
-  assert.ok(listening > 0);
+  const before = listening;
+  assert.ok(before > 0);
   first.abort();
-  assert.equal(window.listening, listening);
+  assert.equal(listening, before);
   second.abort();
-  assert.equal(window.listening, 0);
+  assert.equal(listening, 0);
 });
