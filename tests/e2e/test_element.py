@@ -268,6 +268,20 @@ def test_filter_copy_and_download_take_what_is_shown(open_page, channel):
     assert expected.fullmatch(download.value.path().read_text())
 
 
+def test_a_level_that_is_not_known_is_shown_as_info(open_page, channel):
+    channel.store("Of another publisher", level="notice")
+    channel.store("Of another one", level=None)
+    channel.store("Detail", level="debug")
+    page = open_page(channel)
+    texts = page.locator("#messages .text")
+    expect(texts).to_have_count(3)
+    page.get_by_label("Level").select_option("info")
+    expect(page.locator("#messages [data-level=info] .text")).to_have_text(
+        ["Of another publisher", "Of another one"]
+    )
+    expect(texts).to_have_count(2)
+
+
 def test_each_tenth_is_announced_and_not_each_step(open_page, channel):
     channel.store("Started", "started", current=0, total=1000)
     page = open_page(channel)

@@ -63,6 +63,8 @@ export const words = {
 };
 
 const levels = ["debug", "info", "warning", "error"];
+/** One that is not known here is `info`, as none is. @param {ProgressEvent} event */
+const levelOf = ({ level = "info" }) => (levels.includes(level) ? level : "info");
 /** In which order tasks are shown: failures first, then what is under way. */
 const order = ["failed", "cancelled", "cut off", "running", "waiting", "done", "skipped"];
 /** All that the page has to lay out, however much there is. */
@@ -408,8 +410,8 @@ export class RunProgress extends (globalThis.HTMLElement ?? /** @type {any} */ (
   /** @param {ProgressEvent|Gap} message */
   #matches(message) {
     if (message.kind === "gap") return !this.#filter.value;
-    const { text, task = "", label = "", level = "info" } = message;
-    if (levels.indexOf(level) < levels.indexOf(this.#level.value)) return false;
+    const { text, task = "", label = "" } = message;
+    if (levels.indexOf(levelOf(message)) < levels.indexOf(this.#level.value)) return false;
     const wanted = this.#filter.value.toLowerCase();
     return `${label || task} ${text}`.toLowerCase().includes(wanted);
   }
@@ -487,10 +489,11 @@ export class RunProgress extends (globalThis.HTMLElement ?? /** @type {any} */ (
   #makeRow(message) {
     if (message.kind === "gap")
       return make("li", { class: "muted" }, this.#shown[0] === message ? words.earlier : words.missing);
-    const { seq, kind, ts, text, task, label = task, level = "info" } = message;
+    const { seq, kind, ts, text, task, label = task } = message;
+    const data = { "data-seq": `${seq}`, "data-kind": kind, "data-level": levelOf(message) };
     return make(
       "li",
-      { part: "message", value: `${seq}`, "data-seq": `${seq}`, "data-kind": kind, "data-level": level },
+      { part: "message", value: `${seq}`, ...data },
       make("time", { datetime: ts }, localTime(ts)),
       ...(label ? [make("b", { dir: "auto" }, label)] : []),
       make("span", { class: "text", dir: "auto" }, text),
@@ -502,9 +505,9 @@ export class RunProgress extends (globalThis.HTMLElement ?? /** @type {any} */ (
     return this.#shown
       .flatMap((message) => {
         if (message.kind === "gap") return [];
-        const { ts, level = "info", task, label = task, text } = message;
+        const { ts, task, label = task, text } = message;
         const time = new Date(ts).toLocaleString("sv"); // 2026-01-31 12:00:00
-        return `${time} ${level} ${label ? `${label}: ` : ""}${text}\n`;
+        return `${time} ${levelOf(message)} ${label ? `${label}: ` : ""}${text}\n`;
       })
       .join("");
   }
