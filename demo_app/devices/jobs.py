@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from demo_app.devices.inventory import CHANGES
-from demo_app.devices.session import DeviceError
+from demo_app.devices.ssh_session import DeviceError
 
 if TYPE_CHECKING:
     from demo_app.devices.backups import Backups
     from demo_app.devices.inventory import Device
-    from demo_app.devices.session import Session
+    from demo_app.devices.ssh_session import Session
 
 
 @dataclass(frozen=True)

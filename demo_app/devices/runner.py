@@ -20,7 +20,7 @@ from nornir.core.plugins.connections import ConnectionPluginRegister
 from nornir.core.task import Result
 from nornir.plugins.runners import ThreadedRunner
 
-from demo_app.devices.session import DeviceError, Session, Unreachable
+from demo_app.devices.ssh_session import DeviceError, Session, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
