@@ -18,7 +18,8 @@ from flask import (
 )
 
 from demo_app import ownership
-from demo_app.devices import inventory, topology
+from demo_app.devices import inventory
+from demo_app.devices.picture import draw, link_states
 from demo_app.jobs import page, queue, tasks
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def new() -> str:
         jobs=JOBS,
         changes=inventory.CHANGES,
         devices=_devices(),
-        picture=topology.picture(_devices()),
+        picture=draw(_devices()),
         runs=page.own_runs(PAGE),
     )
 
@@ -99,8 +100,8 @@ def show(token: str) -> str:
     """Show a run: every device, failures first."""
     if ownership.page_of(token) != PAGE:
         abort(404, "There is no such run, or it is somebody else's.")
-    picture, result = topology.picture(_devices()), _result(token)
-    states = topology.link_states(picture.links, result["rows"])
+    picture, result = draw(_devices()), _result(token)
+    states = link_states(picture.links, result["rows"])
     context = {"picture": picture, "link_states": states, **result}
     return page.render(token, PAGE, "devices/show.html", **context)
 

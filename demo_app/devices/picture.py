@@ -37,7 +37,7 @@ class Picture:
     links: dict[tuple[str, str], tuple[float, float, float, float]]
 
 
-def picture(devices: dict[str, Device]) -> Picture:
+def draw(devices: dict[str, Device]) -> Picture:
     """Return the picture of some devices.
 
     Args:
