@@ -165,6 +165,7 @@ dist-python: .venv/test.stamp ## build wheel and source archive into dist/
 dist-javascript: node_modules/.package-lock.json ## build the npm package into dist/
 	@rm -rf clients/javascript/types && mkdir -p dist
 	@$(NODEJS) node_modules/.bin/tsc -p clients/javascript
+	@cp clients/PROTOCOL.md clients/javascript
 	@$(NODEJS) npm pack ./clients/javascript --pack-destination dist --silent
 
 sbom: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## write .kit/sbom.json: every Python package, as CycloneDX

@@ -39,6 +39,13 @@ def built(tmp_path_factory):
     return folder
 
 
+def test_the_source_archive_has_the_protocol(built, tmp_path):
+    (archive,) = built.glob("*.tar.gz")
+    shutil.unpack_archive(archive, tmp_path, filter="data")
+    (copy,) = tmp_path.glob("*/PROTOCOL.md")
+    assert copy.read_text() == (ROOT / "clients/PROTOCOL.md").read_text()
+
+
 @pytest.mark.parametrize("pattern", ["*.whl", "*.tar.gz"])
 def test_what_is_built_works_in_an_empty_project(built, tmp_path, instance, pattern):
     assert instance["address"]

@@ -77,6 +77,24 @@ def test_links_lead_somewhere(name):
             assert anchor in anchors(resolved), f"{name}: {link}"
 
 
+# Where a package's files are shown, and which links work there: PyPI and npm show the README alone.
+PACKAGES = {"clients/python": "README.md", "clients/javascript": "README.md", "ansible": ""}
+
+
+@pytest.mark.parametrize(("folder", "shown"), PACKAGES.items())
+def test_a_packages_documents_link_to_nothing_outside_of_it(folder, shown):
+    documents = [name for name in DOCUMENTS if name.startswith(f"{folder}/{shown}")]
+    assert documents
+    for name in documents:
+        for link in links(name):
+            file = link.partition("#")[0]
+            if not file or re.match(r"https?://", link):
+                continue
+            assert not shown, f"{name}: {link}"
+            target = (ROOT / name).parent / file
+            assert target.resolve().is_relative_to(ROOT / folder), f"{name}: {link}"
+
+
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_files_that_are_named_exist(name):
     for text in code(name):

@@ -78,9 +78,10 @@ def test_the_tarball_is_well_made(tarball):
 def test_it_has_what_it_needs_and_no_more(project):
     package = project / "node_modules/webdis-progress"
     assert {path.name for path in package.iterdir()} == {
-        "LICENSE", "README.md", "package.json", "src", "types",
+        "LICENSE", "PROTOCOL.md", "README.md", "package.json", "src", "types",
     }  # fmt: skip
-    assert (package / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
+    for name, folder in (("LICENSE", ROOT), ("PROTOCOL.md", ROOT / "clients")):
+        assert (package / name).read_text() == (folder / name).read_text()
 
 
 def test_a_strict_typescript_file_compiles_and_a_wrong_one_does_not(project):

@@ -1,6 +1,6 @@
 /**
  * Receive every message of a Redis channel, once and in order, through a Webdis
- * WebSocket. Depends on nothing. What the messages hold: PROTOCOL.md of webdis-kit.
+ * WebSocket. Depends on nothing. What the messages hold: PROTOCOL.md.
  *
  * Redis forgets what is published while nobody listens. So this subscribes,
  * *then* asks `replay` for everything after the last sequence number that it has

@@ -4,7 +4,7 @@ with Progress(redis, "progress:" + secrets.token_hex(16)) as progress:
     for row in progress.track(rows, "Importing"):
         ...
 
-What is published, and what a page is told: clients/PROTOCOL.md.
+What is published, and what a page is told: PROTOCOL.md.
 """
 
 from webdis_progress._aio import AsyncProgress, AsyncTask

@@ -48,7 +48,7 @@ class Replay(_Answer, total=False):
     """What `replay` answers with; as JSON it is what a page expects.
 
     Keys: ``epoch``, ``seq``, ``cancel``, ``events``, ``unreadable``, and ``state`` where a
-    page needs it. They are described in clients/PROTOCOL.md, "Replay".
+    page needs it. They are described in PROTOCOL.md, "Replay".
     """
 
     state: State
