@@ -25,7 +25,7 @@ class ActionModule(ActionBase):
             AnsibleActionFail: An argument is missing or unknown.
         """
         super().run(tmp, task_vars)
-        _, options = self.validate_argument_spec({"cmd": {"type": "str", "required": True}})
+        options = self.validate_argument_spec({"cmd": {"type": "str", "required": True}})[1]
         # Read whole before it runs, so that no command takes a part of it for its own input.
         script = f"export LC_ALL=C.UTF-8\n{{\n{options['cmd']}\n}} </dev/null"
         become = self._connection.become
