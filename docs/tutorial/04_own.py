@@ -5,7 +5,7 @@ import secrets
 import time
 from pathlib import Path
 
-from flask import Flask, abort, request, session
+from flask import Flask, request, session
 from redis import Redis
 
 from webdis_progress import Progress, events_after
@@ -17,7 +17,7 @@ PAGE = """
 <main>
   <form method="post"><button>Run</button></form>
   <button id="leave">Disconnect</button> <button id="return">Connect</button>
-  <run-progress messages-only url="WEBDIS_URL" channel="CHANNEL" replay="/events/CHANNEL" after="0">
+  <run-progress messages-only url="WEBDIS_URL" channel="CHANNEL" replay="/events" after="0">
   </run-progress>
 </main>
 <script type="module">
@@ -48,9 +48,7 @@ def page() -> str:
     return PAGE.replace("WEBDIS_URL", os.environ["WEBDIS_URL"]).replace("CHANNEL", channel)
 
 
-@app.get("/events/<channel>")
-def events(channel: str) -> list[dict[str, object]]:
-    """Return what the page has missed, to the user whose channel it is."""
-    if channel != own_channel():
-        abort(404)
-    return events_after(redis, channel, request.args.get("after", 0, int))
+@app.get("/events")
+def events() -> list[dict[str, object]]:
+    """Return the messages after a number, of this user's channel."""
+    return events_after(redis, own_channel(), request.args.get("after", 0, int))

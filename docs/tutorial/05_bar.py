@@ -5,7 +5,7 @@ import secrets
 import time
 from pathlib import Path
 
-from flask import Flask, abort, request, session
+from flask import Flask, request, session
 from redis import Redis
 
 from webdis_progress import Progress, events_after
@@ -16,7 +16,7 @@ redis = Redis.from_url(os.environ["REDIS_URL"])
 PAGE = """
 <main>
   <form method="post"><button>Run</button></form>
-  <run-progress url="WEBDIS_URL" channel="CHANNEL" replay="/events/CHANNEL" after="0">
+  <run-progress url="WEBDIS_URL" channel="CHANNEL" replay="/events" after="0">
   </run-progress>
 </main>
 <script type="module">
@@ -45,9 +45,7 @@ def page() -> str:
     return PAGE.replace("WEBDIS_URL", os.environ["WEBDIS_URL"]).replace("CHANNEL", channel)
 
 
-@app.get("/events/<channel>")
-def events(channel: str) -> list[dict[str, object]]:
-    """Return what the page has missed, to the user whose channel it is."""
-    if channel != own_channel():
-        abort(404)
-    return events_after(redis, channel, request.args.get("after", 0, int))
+@app.get("/events")
+def events() -> list[dict[str, object]]:
+    """Return the messages after a number, of this user's channel."""
+    return events_after(redis, own_channel(), request.args.get("after", 0, int))

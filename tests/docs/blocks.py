@@ -3,7 +3,7 @@
 Fenced blocks of a Markdown file, by the word after the fence:
 
 ``console``     lines after ``$ `` are typed on this host, after ``server$ `` on the
-                instance, after ``ubuntu$ `` on a machine with nothing on it; ``> ``
+                instance, after ``spare$ `` on a machine with nothing on it; ``> ``
                 goes on with a command; what follows is its output, where a line ``...``
                 stands for any lines and ``…`` for anything within a line
 ``console background``
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _CONDITION = re.compile(r"<!--\s*(not run|only with|only without):\s*(.+?)\s*-->", re.DOTALL)
-_PROMPT = re.compile(r"^(server|ubuntu)?\$ (.*)")
+_PROMPT = re.compile(r"^(server|spare)?\$ (.*)")
 
 
 @dataclass(frozen=True)

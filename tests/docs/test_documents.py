@@ -26,7 +26,7 @@ SECTIONS = [
 ]
 # What these say holds for every provider; this one takes seconds, and the tutorial makes a machine.
 ON_THIS_HOST = ("README.md",)
-DOCUMENTED_PORTS = range(5000, 5015)
+DOCUMENTED_PORTS = range(5000, 5016)
 # What the tutorial builds by hand; the test takes what the cache has of it.
 BUILT_BY_HAND = {"redis-8.8.1": "redis_*.orig.tar.gz", "webdis-0.1.25": "webdis-*.tar.gz"}
 
@@ -128,8 +128,8 @@ def reader_of(request, browser, archives, tmp_path_factory):
                     },
                 )
                 ends.callback(current[name].close)
-            if any("ubuntu$" in block.content for block in section):
-                current[name].machines["ubuntu"] = request.getfixturevalue("bare_machine")
+            if any("spare$" in block.content for block in section):
+                current[name].machines["spare"] = request.getfixturevalue("bare_machine")
             return current[name]
 
         yield reader_of

@@ -1,4 +1,4 @@
-"""Chromium and the instance's CA, with a picture of its refusal for the tutorial."""
+"""Chromium and the instance's CA, with pictures of both for the tutorial."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from playwright.sync_api import Error, expect
 from kit.checkout import ROOT
 
 PICTURES = ROOT / "test-results"
+PICTURES.mkdir(exist_ok=True)
 SIZE = {"width": 800, "height": 420}
 
 
@@ -42,6 +43,7 @@ def test_a_browser_that_trusts_the_ca_gets_through(instance, browser_home, demo,
     assert answer.status == 404
     go(page, f"{demo.url}/post/")
     expect(page.locator("#state")).to_have_text("connected")
+    page.screenshot(path=PICTURES / "ca-known.png")
 
 
 def test_a_browser_that_does_not_refuses(instance, tmp_path, demo, page_of):
@@ -49,7 +51,6 @@ def test_a_browser_that_does_not_refuses(instance, tmp_path, demo, page_of):
     with pytest.raises(Error, match="ERR_CERT_AUTHORITY_INVALID"):
         go(page, f"https://{instance['address']}/")
     expect(page.get_by_text("Your connection is not private")).to_be_visible()
-    PICTURES.mkdir(exist_ok=True)
     page.screenshot(path=PICTURES / "ca-unknown.png")
     go(page, f"{demo.url}/post/")
     expect(page.locator("#state")).to_have_text(re.compile("^disconnected"))

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from flask import Flask, abort, request, session
+from flask import Flask, request, session
 
 from webdis_progress import Progress, events_after
 from webdis_progress.sentinel import Sentinel
@@ -28,7 +28,7 @@ redis = sentinel.master_for(
 PAGE = """
 <main>
   <form method="post"><button>Run</button></form>
-  <run-progress url="WEBDIS_URL" channel="CHANNEL" replay="/events/CHANNEL" after="0">
+  <run-progress url="WEBDIS_URL" channel="CHANNEL" replay="/events" after="0">
   </run-progress>
 </main>
 <script type="module">
@@ -57,9 +57,7 @@ def page() -> str:
     return PAGE.replace("WEBDIS_URL", os.environ["WEBDIS_URLS"]).replace("CHANNEL", channel)
 
 
-@app.get("/events/<channel>")
-def events(channel: str) -> list[dict[str, object]]:
-    """Return what the page has missed, to the user whose channel it is."""
-    if channel != own_channel():
-        abort(404)
-    return events_after(redis, channel, request.args.get("after", 0, int))
+@app.get("/events")
+def events() -> list[dict[str, object]]:
+    """Return the messages after a number, of this user's channel."""
+    return events_after(redis, own_channel(), request.args.get("after", 0, int))

@@ -1,4 +1,4 @@
-"""The same as a run: it goes on without its request, on a channel of its own that ends with it."""
+"""The same with runs: each has a channel of its own, which ends with it."""
 
 import os
 import secrets
