@@ -100,6 +100,30 @@ def test_tqdm_shows_both(publisher_redis, channel):
     ]
 
 
+@pytest.mark.parametrize("total", [float("inf"), 2**60, -1])
+def test_tqdm_may_count_to_whatever_it_likes(publisher_redis, channel, total):
+    from webdis_progress.bridges.tqdm import tqdm  # noqa: PLC0415
+
+    with Progress(publisher_redis, channel) as progress:
+        for _ in tqdm(range(3), "x" * 300, total, file=io.StringIO(), progress=progress):
+            pass
+    (task,) = replay(publisher_redis, channel)["state"]["tasks"]
+    assert (task["kind"], task["current"], task["total"]) == ("done", 3, None)
+    assert task["label"].startswith("x" * 190)
+
+
+def test_a_track_in_another_may_have_a_long_text(publisher_redis, channel):
+    with (
+        Progress(publisher_redis, channel) as progress,
+        progress.task("t" * 200) as task,
+    ):
+        for _ in task.track(range(2)):
+            assert list(task.track(range(3), "x" * 300)) == [0, 1, 2]
+    inner = {t["task"]: t["kind"] for t in replay(publisher_redis, channel)["state"]["tasks"]}
+    assert set(inner.values()) == {"done"}
+    assert len(inner) == 2
+
+
 def test_tqdm_publishes_what_changes_and_outlives_the_run(publisher_redis, channel):
     from webdis_progress.bridges.tqdm import tqdm  # noqa: PLC0415
 
@@ -199,6 +223,44 @@ def test_nornir_goes_on_where_the_run_has_been_ended(publisher_redis, channel):
     nornir = Nornir(inventory=Inventory(hosts), runner=SerialRunner())
     watched = nornir.with_processors([ProgressProcessor(Progress(publisher_redis, channel))])
     assert [one.failed for one in watched.run(task=read).values()] == [False, False]
+
+
+# As inventories have them; a task has 1 to 200 characters.
+HOSTS = ["x" * 300 + "1", "x" * 300 + "2", "7", "", "\udcff"]
+
+
+def names_of_tasks(connection, channel):
+    return [task["task"] for task in replay(connection, channel)["state"]["tasks"]]
+
+
+def test_nornir_runs_on_hosts_whatever_they_are_called(publisher_redis, channel):
+    from nornir.core import Nornir  # noqa: PLC0415
+    from nornir.core.inventory import Host, Hosts, Inventory  # noqa: PLC0415
+    from nornir.plugins.runners import SerialRunner  # noqa: PLC0415
+
+    from webdis_progress.bridges.nornir import ProgressProcessor  # noqa: PLC0415
+
+    inventory = Inventory(Hosts({name: Host(name) for name in HOSTS}))
+    with Progress(publisher_redis, channel) as progress:
+        watched = Nornir(inventory=inventory, runner=SerialRunner()).with_processors(
+            [ProgressProcessor(progress)]
+        )
+        assert len(watched.run(task=lambda _: None, name="Read")) == len(HOSTS)
+    assert len(set(names_of_tasks(publisher_redis, channel))) == len(HOSTS)
+
+
+def test_ansible_runs_on_hosts_whatever_they_are_called(channel):
+    from webdis_progress.bridges.ansible import PlaybookProgress  # noqa: PLC0415
+
+    with OwnRedis() as own:
+        progress = PlaybookProgress(own.url, channel, whole_run=True)
+        progress.begin()
+        progress.wait(HOSTS, 1, "waits")
+        progress.publish(HOSTS[0], "advance")
+        progress.stop()
+        progress.summarize = lambda host: {"ok": HOSTS.index(host), "failures": 0, "unreachable": 0}
+        assert progress.end() == 0
+        assert len(set(names_of_tasks(own.client, channel))) == len(HOSTS)
 
 
 @pytest.fixture
@@ -311,9 +373,28 @@ def test_celery_tries_again_in_the_same_stream(celery):
         assert texts == ["Started", AGAIN, "Started", AGAIN, "Started", end]
 
 
+def test_celery_waits_for_no_redis_that_is_away(publisher_redis, lossy_redis, lossy_proxy):
+    from celery import Celery  # noqa: PLC0415
+
+    from webdis_progress.bridges.celery import task_channel, watch  # noqa: PLC0415
+
+    app = Celery("away", set_as_current=False)
+    watch(app, lossy_redis)
+
+    @app.task
+    def fail():
+        raise ValueError
+
+    lossy_proxy.plan = ["drop"] * 100_000
+    result = fail.apply()
+    lossy_proxy.plan = []
+    assert ending(publisher_redis, task_channel(result.id))["text"] == "Failed: ValueError"
+
+
 RQ = """
 import os, time
 from redis import Redis
+from rq import Retry
 from webdis_progress.bridges.rq import job_progress
 
 def work(ending):
@@ -326,34 +407,78 @@ def work(ending):
                 os._exit(1)
             if ending == "again" and redis.incr("tries") < 3:
                 raise KeyError
+            if ending == "by hand" and redis.incr("runs") < 2:
+                raise KeyError
+        if ending == "returned" and redis.incr("returns") < 3:
+            return Retry(max=2)
+        if ending == "too often":
+            return Retry(max=1)
 """
 
 
-def test_rq_ends_every_stream(redis_of_ones_own, tmp_path):
-    from rq import Queue, Retry  # noqa: PLC0415
+@pytest.fixture
+def rq(redis_of_ones_own, tmp_path):
+    """Return a queue, and a function that has a worker do all that is in it."""
+    from rq import Queue  # noqa: PLC0415
+
+    (tmp_path / "jobs.py").write_text(RQ)
+    environment = {**os.environ, "BROKER": redis_of_ones_own.url, "PYTHONPATH": str(tmp_path)}
+
+    def work():
+        subprocess.run(
+            [
+                *(ROOT / ".venv/bin/rq", "worker", "--burst", "--url", redis_of_ones_own.url),
+                *("--worker-class", "webdis_progress.bridges.rq.ProgressWorker"),
+            ],
+            cwd=tmp_path,
+            env=environment,
+            check=True,
+            capture_output=True,
+            timeout=120,
+        )
+
+    return Queue(connection=redis_of_ones_own.client), work
+
+
+def test_rq_ends_every_stream(rq):
+    from rq import Retry  # noqa: PLC0415
 
     from webdis_progress.bridges.rq import job_channel  # noqa: PLC0415
 
-    (tmp_path / "jobs.py").write_text(RQ)
-    queue = Queue(connection=redis_of_ones_own.client)
-    jobs = {word: queue.enqueue("jobs.work", word) for word in ("done", "failed", "crash")}
+    queue, work = rq
+    endings = ("done", "failed", "crash", "returned", "too often", "by hand")
+    jobs = {word: queue.enqueue("jobs.work", word) for word in endings}
     jobs["again"] = queue.enqueue("jobs.work", "again", retry=Retry(max=2))
-    environment = {**os.environ, "BROKER": redis_of_ones_own.url, "PYTHONPATH": str(tmp_path)}
-    subprocess.run(
-        [
-            *(ROOT / ".venv/bin/rq", "worker", "--burst", "--url", redis_of_ones_own.url),
-            *("--worker-class", "webdis_progress.bridges.rq.ProgressWorker"),
-        ],
-        cwd=tmp_path,
-        env=environment,
-        check=True,
-        capture_output=True,
-        timeout=120,
-    )
-    kinds = {
-        word: ending(redis_of_ones_own.client, job_channel(job))["kind"]
-        for word, job in jobs.items()
+    work()
+
+    def told(word):
+        return events(queue.connection, job_channel(jobs[word]))
+
+    assert {word: told(word)[-1]["kind"] for word in jobs} == {
+        "done": "done",
+        "failed": "failed",
+        "crash": "failed",
+        "returned": "done",
+        "too often": "failed",
+        "by hand": "failed",
+        "again": "done",
     }
-    assert kinds == {"done": "done", "failed": "failed", "crash": "failed", "again": "done"}
-    seen = events(redis_of_ones_own.client, job_channel(jobs["again"]))
-    assert [event["text"] for event in seen].count(AGAIN) == 2
+    assert [event["text"] for event in told("again")].count(AGAIN) == 2
+    texts = [event["text"] for event in told("returned") if event["text"]]
+    assert texts == [*["Started", "It will be tried again"] * 2, "Started", "Done"]
+    epoch = told("by hand")[0]["epoch"]
+    jobs["by hand"].requeue()
+    work()
+    seen = told("by hand")
+    assert ([seen[0]["text"], seen[-1]["text"]], seen[0]["seq"]) == (["Started", "Done"], 1)
+    assert {event["epoch"] for event in seen}.isdisjoint({epoch}), "pages have to notice"
+
+
+def test_rq_does_not_begin_what_was_cancelled(rq):
+    from webdis_progress.bridges.rq import job_channel  # noqa: PLC0415
+
+    queue, work = rq
+    job = queue.enqueue("jobs.work", "done")
+    Progress(queue.connection, job_channel(job)).cancelled()
+    work()
+    assert [event["kind"] for event in events(queue.connection, job_channel(job))] == ["cancelled"]

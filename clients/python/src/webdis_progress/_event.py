@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import hashlib
 import json
 import numbers
 import operator
@@ -145,6 +146,18 @@ def short_text(name: str, value: object) -> str:
             f"{name} has {len(str(value))} characters; 1 to {MAX_NAME_LENGTH} are allowed"
         )
     return literal(str(value), MAX_TEXT_BYTES)
+
+
+def short_name(name: object) -> str:
+    """Return what another program calls something, as a task may be called.
+
+    Where it is too long it is cut, and is still no other's.
+    """
+    words = str(name).encode(errors="backslashreplace").decode() or "?"
+    if len(words) <= MAX_NAME_LENGTH:
+        return words
+    end = f"\N{HORIZONTAL ELLIPSIS}{hashlib.sha256(words.encode()).hexdigest()[:8]}"
+    return words[: MAX_NAME_LENGTH - len(end)] + end
 
 
 def level_json(level: str | None) -> str:

@@ -22,6 +22,7 @@ from redis.exceptions import (
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
+    ResponseError,
     TimeoutError,  # noqa: A004  # likewise
 )
 
@@ -93,6 +94,7 @@ class Outbox:
         self.log: Callable[..., None] = _log.log
         self.required = True
         self.cancel = False  # somebody has asked for one
+        self.forget = b""  # a command for what has ended, where it is to begin again
         self.ended = ""
         self.become_writer()
 
@@ -204,6 +206,16 @@ class Outbox:
         return flight
 
     def _send(self, flight: list[Message], deadline: float) -> Sending:
+        try:
+            return (yield from self._send_once(flight, deadline))
+        except ResponseError as error:
+            begins = any(message.kind == "started" and message.bar == RUN for message in flight)
+            if not (self.forget and begins and _ending_of(error) not in {"", "cancelled"}):
+                raise
+        yield Call([], deadline, self.forget)
+        return (yield from self._send_once(flight, deadline))
+
+    def _send_once(self, flight: list[Message], deadline: float) -> Sending:
         return (yield Call(self._arguments(flight), deadline))
 
     def _know(self, state: bytes) -> None:
@@ -283,10 +295,10 @@ class Outbox:
         return int(state.partition(b"-")[0])
 
     def _check_ended(self, error: RedisError, flight: list[Message]) -> None:
-        if not str(error).startswith("ENDED"):
+        if not (ended := _ending_of(error)):
             return
-        self.ended = str(error).split()[1]
-        self._forget()
+        self.ended = ended
+        self._drop_all()
         raise EndedError(
             f"{self._channel} has ended ({self.ended}); nothing may follow: "
             f"{flight[-1].content()['text']!r}"
@@ -301,7 +313,7 @@ class Outbox:
             )
         if required:
             unsent = flight[-1].content()
-            self._forget()
+            self._drop_all()
             raise NotSentError(reason, unsent) from error
         if not self._failures:
             words = "%s: the work goes on without being reported. %s"
@@ -312,7 +324,7 @@ class Outbox:
         absence_seconds = min(LONGEST_ABSENCE_SECONDS, 0.1 * 2.0**self._failures)
         self._retry_at = time.monotonic() + absence_seconds
 
-    def _forget(self) -> None:
+    def _drop_all(self) -> None:
         observer().dropped(self.pending)
         # Their numbers are not used again: whether Redis has had them cannot be known.
         self._flight = []
@@ -333,6 +345,12 @@ def ending(messages: Sequence[Message]) -> str:
     """Return how messages end the stream: a kind, or nothing."""
     last = messages[-1]
     return last.kind if last.kind in TERMINAL and last.bar == RUN else ""
+
+
+def _ending_of(error: RedisError) -> str:
+    """Return how the stream has ended, if that is what the script has answered."""
+    words = str(error).split()
+    return words[1] if words[:1] == ["ENDED"] else ""
 
 
 def _delay(attempt: int) -> float:

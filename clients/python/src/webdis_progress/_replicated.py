@@ -54,9 +54,9 @@ class ReplicatedOutbox(Outbox):
             )
         return flight
 
-    def _send(self, flight: list[Message], deadline: float) -> Sending:
+    def _send_once(self, flight: list[Message], deadline: float) -> Sending:
         try:
-            return (yield from self._send_once(flight, deadline))
+            return (yield from self._call(flight, deadline))
         except ResponseError as error:
             if not str(error).startswith("BEHIND"):
                 raise
@@ -65,9 +65,9 @@ class ReplicatedOutbox(Outbox):
             with contextlib.suppress(UnconfirmedError):  # Redis has it, and it is kept here
                 yield Call(self._arguments(messages, count, known), deadline)
             known = count
-        return (yield from self._send_once(flight, deadline))
+        return (yield from self._call(flight, deadline))
 
-    def _send_once(self, flight: list[Message], deadline: float) -> Sending:
+    def _call(self, flight: list[Message], deadline: float) -> Sending:
         try:
             return (yield Call(self._arguments(flight), deadline))
         except UnconfirmedError as error:

@@ -107,6 +107,7 @@ class RunBar(Bar[Sent], Generic[Sent, Client, OneTask]):
     _is_awaited: bool
     _other: str  # what takes clients of the other kind
     _task_type: type[OneTask]
+    _begins_again = False  # where it has ended, unless in `cancelled`: queues run jobs again
 
     def __init__(  # noqa: PLR0913  # all but three by name
         self,
@@ -140,6 +141,7 @@ class RunBar(Bar[Sent], Generic[Sent, Client, OneTask]):
         self._outbox = kind(self.channel, patience_seconds, self._notice)
         self._outbox.required = required is not False
         self._commands = Commands(self.channel, replicated=replicated)
+        self._outbox.forget = self._commands.forget if self._begins_again else b""
         self._redis = checked_client(redis, awaited=self._is_awaited, other=self._other)
         self._begin_here()
         _publishers.add(self)

@@ -64,9 +64,9 @@ class Tracking(Generic[Sent]):
         try:
             if self._number > 1:
                 prefix = f"{bar.name}/" if isinstance(bar, TaskBar) else ""
-                label = self._text or None
-                name = f"{prefix}track {self._number}"
-                self._bar = self._run._task_type(self._run, name, label=label)  # noqa: SLF001
+                label = self._text and _event.short_name(self._text)
+                name = _event.short_name(f"{prefix}track {self._number}")
+                self._bar = self._run._task_type(self._run, name, label=label or None)  # noqa: SLF001
             self._bar._begin(self._total)  # noqa: SLF001
         except BaseException:
             self.__exit__()

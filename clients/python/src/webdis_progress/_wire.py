@@ -92,6 +92,7 @@ class Commands:
         self._wait = wait if replicated else b""
         self._constant = 2 + len(rest)
         self.ask_for_cancel = b"*3\r\n" + packed((b"HGET", state, b"cancel"))
+        self.forget = b"*3\r\n" + packed((b"DEL", state, name + b":events"))
         script = REQUEST_CANCEL.encode()
         self.request_cancel = b"*4\r\n" + packed((b"EVAL", script, b"1", state))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from redis import Redis
 
 from webdis_progress._errors import EndedError
+from webdis_progress._event import short_name
 from webdis_progress._progress import Progress, Task
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
 class PlaybookProgress:
     """Publishes a task for each host. Nothing here raises because a run or a task has ended.
-
-    ``summarize`` returns a host's numbers by their names; none: the playbook was interrupted.
 
     Args:
         redis_url: As redis-py's ``from_url`` takes it.
@@ -39,6 +38,7 @@ class PlaybookProgress:
         self._whole = whole_run
         self._bars: dict[str, Task] = {}
         self._stopped: set[str] = set()  # names of hosts that others have stopped
+        # Returns a host's numbers by their names; none: the playbook was interrupted.
         self.summarize: Callable[[str], Mapping[str, int]] | None = None
 
     def begin(self) -> None:
@@ -63,14 +63,14 @@ class PlaybookProgress:
 
     def stop(self) -> None:
         """Take note that hosts which have not ended will not go on."""
-        self._stopped.update(bar.name for bar in self._bars.values() if not bar.ended)
+        self._stopped.update(host for host, bar in self._bars.items() if not bar.ended)
 
     def end(self) -> int:
         """End all that has not ended, in one call; return how many events were not sent."""
         with contextlib.suppress(EndedError), self._progress.batch():
             if self.summarize:
-                for bar in self._bars.values():
-                    self._end_host(bar, self.summarize(bar.name))
+                for host in self._bars:
+                    self._end_host(host, self.summarize(host))
             others = [name for name, bar in self._bars.items() if bar.ended != "done"]
             words = f"{len(self._bars) - len(others)} of {len(self._bars)} hosts are done"
             if self._whole and not self.summarize:
@@ -82,13 +82,13 @@ class PlaybookProgress:
             self._progress.flush()
         return self._progress.unsent
 
-    def _end_host(self, bar: Task, found: Mapping[str, int]) -> None:
+    def _end_host(self, host: str, found: Mapping[str, int]) -> None:
         words = ", ".join(f"{number} {word}" for word, number in found.items() if number)
-        if bar.ended:
+        if (bar := self._bars[host]).ended:
             return
         if found["failures"] or found["unreachable"]:
             bar.failed(words)
-        elif bar.name in self._stopped:
+        elif host in self._stopped:
             bar.cancelled("Stopped, since another host has failed")
         else:
             bar.total = bar.current  # what turned out not to be needed is not waited for
@@ -96,5 +96,5 @@ class PlaybookProgress:
 
     def _bar(self, host: str) -> Task:
         if host not in self._bars:  # one that several plays have in common has one
-            self._bars[host] = self._progress.task(host, 0)
+            self._bars[host] = self._progress.task(short_name(host), 0)
         return self._bars[host]

@@ -10,14 +10,14 @@ def work(self):
 
 from __future__ import annotations
 
-import contextlib
+import threading
 from typing import TYPE_CHECKING, Any
 
 from celery import signals
 from celery.exceptions import Ignore, Reject, Retry
 
-from webdis_progress._errors import EndedError
 from webdis_progress._progress import Progress
+from webdis_progress.bridges._publish import publish
 
 if TYPE_CHECKING:
     from celery import Celery, Task
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 class _TaskProgress(Progress):
     # A revoked task is ended by SIGTERM, which Celery turns into this.
     _stops = (*Progress._stops, SystemExit)  # noqa: SLF001  # its own
+    _begins_again = True
 
     def __init__(self, task: Task, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # as Progress takes them
         super().__init__(*args, **kwargs)
@@ -71,7 +72,8 @@ def watch(app: Celery, redis: Redis) -> None:
     """End the streams of this application's tasks that cannot do so.
 
     That is: an exception outside of the ``with`` block, a process that was killed, a time
-    limit, a revoked task. A retry does not end its stream.
+    limit, a revoked task. A retry does not end its stream. Where Redis is away the end is tried
+    again for a while, and Celery goes on meanwhile.
 
     Args:
         app: The application.
@@ -79,8 +81,9 @@ def watch(app: Celery, redis: Redis) -> None:
     """
 
     def end(task_id: str, kind: str, text: str) -> None:
-        with contextlib.suppress(EndedError):
-            getattr(Progress(redis, task_channel(task_id)), kind)(text)
+        arguments = (redis, task_channel(task_id), kind, text)
+        if not publish(*arguments, patient=False):
+            threading.Thread(target=publish, args=arguments, daemon=True).start()
 
     def failed(sender: Task, task_id: str, exception: Exception, **_: object) -> None:
         if sender.app is app:

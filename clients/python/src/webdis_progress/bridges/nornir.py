@@ -11,7 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from webdis_progress._errors import EndedError
-from webdis_progress._event import of_type
+from webdis_progress._event import of_type, short_name
 from webdis_progress._progress import Progress
 
 if TYPE_CHECKING:
@@ -83,5 +83,5 @@ class ProgressProcessor:
     def _bar(self, name: str) -> Bar:
         with self._lock:
             if name not in self._bars:
-                self._bars[name] = self._progress.task(name, self._steps)
+                self._bars[name] = self._progress.task(short_name(name), self._steps)
             return self._bars[name]

@@ -2,35 +2,44 @@
 
 queue.enqueue(work, meta={"channel": channel}, on_stopped=Callback(report_stopped))
 
-
 def work():
     with job_progress(redis) as progress:
         ...
 
-Start workers with ``--worker-class webdis_progress.bridges.rq.ProgressWorker``. The user of
-their connection has to be allowed the channels' keys.
+Start workers with ``--worker-class webdis_progress.bridges.rq.ProgressWorker``, as a user who may
+use the channels' keys.
 """
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 from rq import Worker, get_current_job
 from rq.job import JobStatus
 
-from webdis_progress._errors import EndedError
 from webdis_progress._progress import Progress
+from webdis_progress.bridges._publish import publish
 
 if TYPE_CHECKING:
     from redis import Redis
     from rq.job import Job
 
+# Blocks that have come to their end in a `ProgressWorker`: their jobs may still return a `Retry`.
+_left: dict[str, Progress | None] = {}
+
 
 class _JobProgress(Progress):
+    _begins_again = True
+
     def __init__(self, job: Job, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # as Progress takes them
         super().__init__(*args, **kwargs)
         self._job = job
+
+    def _end(self, error: BaseException | None) -> int:
+        if error is None and self._job.id in _left:
+            _left[self._job.id] = self
+            return 0
+        return super()._end(error)
 
     def _tried_again_after(self, error: BaseException) -> BaseException | None:
         return error if self._job.retries_left else None
@@ -52,8 +61,7 @@ def job_progress(redis: Redis, total: int | None = None, **options: Any) -> Prog
     Raises:
         RuntimeError: No job is at work here.
     """
-    job = get_current_job()
-    if job is None:
+    if (job := get_current_job()) is None:
         raise RuntimeError("job_progress was called outside of a job; RQ's worker has to call it.")
     return _JobProgress(job, redis, job_channel(job), total, **options)
 
@@ -61,18 +69,32 @@ def job_progress(redis: Redis, total: int | None = None, **options: Any) -> Prog
 class ProgressWorker(Worker):
     """A worker that ends the streams of jobs that cannot do so: crash, time-out."""
 
+    def perform_job(self, job: Job, *args: Any, **kwargs: Any) -> bool:  # noqa: ANN401  # RQ's
+        """Do a job; where its block comes to its end, it may still return a ``Retry``."""
+        _left.clear()
+        _left[job.id] = None
+        return super().perform_job(job, *args, **kwargs)
+
+    def handle_job_success(self, job: Job, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # RQ's
+        """End the stream: the job has returned no ``Retry``."""
+        if progress := _left.pop(job.id, None):
+            progress.__exit__(None, None, None)
+        super().handle_job_success(job, *args, **kwargs)
+
+    def handle_job_retry(self, job: Job, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # RQ's
+        """Say that a job is tried again, or was so too often."""
+        super().handle_job_retry(job, *args, **kwargs)
+        ended = job.get_status() == JobStatus.FAILED
+        words = ("failed", "Tried too often") if ended else ("message", "It will be tried again")
+        publish(self.connection, job_channel(job), *words)
+
     def handle_job_failure(self, job: Job, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # RQ's
         """Note that a job has failed; RQ calls no callback for one whose process is gone."""
         super().handle_job_failure(job, *args, **kwargs)
         if job.get_status() == JobStatus.FAILED:  # and is not tried again
-            _end(job, self.connection, "failed", "The job was ended before it was done.")
+            publish(self.connection, job_channel(job), "failed", "Ended before it was done")
 
 
 def report_stopped(job: Job, connection: Redis) -> None:
     """End the stream of a job that somebody has stopped."""
-    _end(job, connection, "cancelled", "Stopped")
-
-
-def _end(job: Job, connection: Redis, kind: str, text: str) -> None:
-    with contextlib.suppress(EndedError):
-        getattr(Progress(connection, job_channel(job)), kind)(text)
+    publish(connection, job_channel(job), "cancelled", "Stopped")

@@ -15,7 +15,8 @@ from typing import Any
 from tqdm.std import tqdm as _tqdm
 
 from webdis_progress._errors import EndedError
-from webdis_progress._event import of_type
+from webdis_progress._event import of_type, short_name
+from webdis_progress._limits import INTEGER_LIMIT
 from webdis_progress._progress import Progress
 
 _numbers = itertools.count(1)
@@ -36,10 +37,10 @@ class tqdm(_tqdm):  # type: ignore[misc]  # noqa: N801  # untyped; the name that
         if progress is None or self.disable:
             return
         of_type("progress", progress, Progress)
-        total = None if self.total is None else int(self.total)
         self._first_desc = self.desc
-        label = (self.desc or "").rstrip(": ") or None
-        self._task = progress.task(f"tqdm {next(_numbers)}", total, label=label and label[:200])
+        label = (self.desc or "").rstrip(": ")
+        name = f"tqdm {next(_numbers)}"
+        self._task = progress.task(name, self._whole, label=short_name(label or name))
         with contextlib.suppress(EndedError):  # the run, by somebody else
             self._task.started()
 
@@ -49,7 +50,7 @@ class tqdm(_tqdm):  # type: ignore[misc]  # noqa: N801  # untyped; the name that
         task = getattr(self, "_task", None)
         if task is not None and not task.ended and not nolock:
             with contextlib.suppress(EndedError):  # the run, by somebody else: the work goes on
-                task.total = None if self.total is None else int(self.total)
+                task.total = self._whole
                 desc = "" if self.desc == self._first_desc else self.desc
                 task.update(self._count, f"{desc}{self.postfix or ''}".removesuffix(": "))
         return drawn
@@ -62,12 +63,18 @@ class tqdm(_tqdm):  # type: ignore[misc]  # noqa: N801  # untyped; the name that
         if task is None or task.ended or not is_open:
             return
         with contextlib.suppress(EndedError):
-            task.current = self._count
-            if self.total is None or self.n >= self.total:
+            task.current, task.total = self._count, self._whole
+            if task.total is None or task.current >= task.total:
                 task.done()
             else:
-                task.cancelled(f"Stopped at {self._count} of {int(self.total)}")
+                task.cancelled(f"Stopped at {task.current} of {task.total}")
 
+    # A terminal shows any number.
     @property
     def _count(self) -> int:
-        return max(0, int(self.n))  # a terminal shows less than none, too
+        return int(min(max(0, self.n), INTEGER_LIMIT - 1))
+
+    @property
+    def _whole(self) -> int | None:
+        known = self.total is not None and 0 <= self.total < INTEGER_LIMIT
+        return int(self.total) if known else None
