@@ -21,7 +21,6 @@ def kit_status(**environment):
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
     )
 
