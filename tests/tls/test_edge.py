@@ -258,7 +258,7 @@ def test_nginx_starts_where_ipv6_is_off(tmp_path, ipv6):
                     "validate": "systemd-run --quiet --wait --pipe "
                     "--property='RestrictAddressFamilies=AF_INET AF_UNIX' nginx -t -q -c %s",
                 },
-                "vars": {"_webdis_edge_if_inet6": {"stat": {"exists": ipv6}}},
+                "vars": {"_webdis_edge_if_inet6": {"rc": int(not ipv6)}},
             },
             {
                 "ansible.builtin.file": {
