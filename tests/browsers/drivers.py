@@ -21,6 +21,8 @@ from websockets.sync.client import connect
 from tests.demo_server import eventually, free_port
 
 SECONDS = 60
+# A script that meets the change from one page to the next is never answered: it is asked again.
+SCRIPT_SECONDS = 20
 
 
 class LostError(Exception):
@@ -120,12 +122,15 @@ class WebKit:
     def command(self, method, path, body=None):
         data = json.dumps(body or {}).encode() if method == "POST" else None
         request = urllib.request.Request(self._url + path, data, method=method)  # noqa: S310  # of this host
+        seconds = SCRIPT_SECONDS if path.endswith("/execute/sync") else SECONDS
         try:
-            with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=seconds) as answer:  # noqa: S310
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as error:
             with error:
                 raise LostError(json.load(error)["value"]["message"]) from None
+        except TimeoutError:
+            raise LostError(f"{method} {path}: no answer within {seconds} s") from None
 
     def do(self, method, path, body=None):
         return self.command(method, self._session + path, body)
