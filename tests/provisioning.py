@@ -50,6 +50,37 @@ def provision(
     )
 
 
+def run_action(
+    folder: Path, name: str, *options: str, before: tuple[str, ...] = (), **arguments: Any
+) -> tuple[int, Any]:
+    """Run an action plugin of the collection as Ansible does, for this host.
+
+    Args:
+        folder: An empty folder, which is the home folder, too.
+        name: The plugin's, without its collection.
+        options: Of ansible.
+        before: The command line that runs it.
+        arguments: The task's.
+
+    Returns:
+        Ansible's exit status and what it registers, or what it said where it registered nothing.
+    """
+    outcome = subprocess.run(
+        [
+            *(["sudo", "-n"] if os.geteuid() else []),  # only root may su without a password
+            *(*before, "env", f"HOME={folder}"),
+            *(str(ROOT / ".venv/bin/ansible"), "localhost", "--inventory=localhost,"),
+            *("--connection=local", f"--module-name=webdis_kit.server.{name}"),
+            *("--tree", str(folder), "--args", json.dumps(arguments), *options),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    file = folder / "localhost"
+    return outcome.returncode, json.loads(file.read_text()) if file.exists() else outcome.stderr
+
+
 def changed(run: subprocess.CompletedProcess[str]) -> int:
     """Return how many tasks of a successful run have changed something."""
     assert run.returncode == 0, run.stdout[-5000:] + run.stderr

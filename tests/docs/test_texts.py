@@ -154,7 +154,7 @@ def test_pages_and_messages_are_read():
         "demo_app/templates/post/show.html": "What is published while this page does not listen",
         "demo_app/errors.py": "The message server does not answer.",
         "kit/run_logged.py": "value failed: value is missing. value",
-        "ansible/roles/webdis/tasks/service.yml": "Webdis does not answer on value:value",
+        "ansible/roles/systemd_service/tasks/port.yml": "value does not answer on value:value",
         "vagrant/lib/settings.rb": "must hold lines such as",
         "demo_app/static/start.js": "It did not start: try again",
     }.items():

@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+
+from tests.provisioning import run_action
 
 # `su` cannot be given a script on standard input: then it is an argument.
 AS = {"by itself": [], "by su": ["--become", "--become-method=su", "--become-user=root"]}
 
 
-def ask(tmp_path, cmd, *arguments):
-    """Return Ansible's exit status, and what it registers."""
-    outcome = subprocess.run(
-        [
-            *(["sudo", "-n"] if os.geteuid() else []),  # only root may su without a password
-            *("env", f"HOME={tmp_path}"),
-            *(Path(sys.executable).parent / "ansible", "localhost", "--inventory=localhost,"),
-            *("--connection=local", "--module-name=webdis_kit.server.query"),
-            *("--tree", tmp_path, "--args", json.dumps({"cmd": cmd}), *arguments),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    file = tmp_path / "localhost"
-    return outcome.returncode, json.loads(file.read_text()) if file.exists() else outcome.stderr
+def ask(tmp_path, cmd, *options):
+    return run_action(tmp_path, "query", *options, cmd=cmd)
 
 
 @pytest.fixture(params=AS)
@@ -50,10 +32,10 @@ def test_it_fails_with_the_status_and_the_words_of_the_command(tmp_path, become)
     status, answer = ask(tmp_path, "echo out; echo 'no such thing' >&2; exit 7", *become)
     assert status != 0
     assert (answer["rc"], answer["stdout"], answer["stdout_lines"]) == (7, "out", ["out"])
-    assert answer["msg"] == "It ended with status 7: no such thing"
+    assert answer["msg"] == "no such thing"
 
 
 def test_a_word_that_it_does_not_know_is_named(tmp_path):
-    status, answer = ask(tmp_path, "true", "--args", '{"cmd": "true", "chdir": "/"}')
+    status, answer = run_action(tmp_path, "query", cmd="true", chdir="/")
     assert status != 0
     assert "chdir" in str(answer)

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Tell which networks an interface of this system is in, and from where Ansible reaches it."""
+"""What ansible-doc says of the action plugin of this name, which does the work."""
 
 from __future__ import annotations
 
@@ -42,53 +42,3 @@ client_port:
   returned: always, also where it fails
   sample: "22"
 """
-
-import ipaddress
-import json
-import os
-
-from ansible.module_utils.basic import AnsibleModule
-
-
-def main() -> None:
-    """Run the module."""
-    module = AnsibleModule(
-        argument_spec={"address": {"type": "str", "default": ""}}, supports_check_mode=True
-    )
-    address = module.params["address"]
-
-    # Become may take it away.
-    login = os.environ.get("SSH_CONNECTION", "").split() or ["", ""]
-    client = {"client": login[0].partition("%")[0], "client_port": login[-1]}
-
-    def ask(*arguments: str) -> list[dict]:
-        return json.loads(module.run_command(["ip", "-j", *arguments], check_rc=True)[1] or "[]")
-
-    if address:
-        select = ["to", address]
-    else:
-        routes = ask("-4", "route", "show", "default") or ask("-6", "route", "show", "default")
-        if not routes:
-            module.fail_json(msg="There is no default route: set firewall_lan_address.", **client)
-        select = ["dev", routes[0]["dev"]]
-    links = [link for link in ask("address", "show", *select) if link.get("addr_info")]
-    if not links:
-        module.fail_json(
-            msg=f"firewall_lan_address is {address}; allowed is an address of this server.",
-            **client,
-        )
-    subnets = {
-        ipaddress.ip_interface(f"{entry['local']}/{entry['prefixlen']}").network
-        for link in ask("address", "show", "dev", links[0]["ifname"])
-        for entry in link.get("addr_info", [])
-        if "local" in entry
-    }
-    module.exit_json(
-        changed=False,
-        subnets=[str(net) for net in sorted(subnets, key=lambda n: (n.version, n))],
-        **client,
-    )
-
-
-if __name__ == "__main__":
-    main()

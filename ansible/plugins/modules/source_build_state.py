@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Tell which builds of a program are installed, and what an interrupted run left behind."""
+"""What ansible-doc says of the action plugin of this name, which does the work."""
 
 from __future__ import annotations
 
@@ -56,52 +56,3 @@ leftovers:
   elements: str
   returned: always
 """
-
-import json
-import os
-from pathlib import Path
-
-from ansible.module_utils.basic import AnsibleModule
-
-RECORD = {"version", "url", "sha256", "origin", "make", "install", "libc"}
-
-
-def read(path: Path) -> dict[str, object]:
-    """Return a JSON object from a file, or an empty one where there is none that is whole."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def main() -> None:
-    """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "root": {"type": "path", "required": True},
-        },
-        supports_check_mode=True,
-    )
-    root = Path(module.params["root"])
-    entries = sorted(root.iterdir()) if root.is_dir() else []
-    leftovers = [entry for entry in entries if entry.suffix in (".partial", ".new")]
-    folders = [
-        entry
-        for entry in entries
-        if entry.is_dir() and not entry.is_symlink() and entry not in leftovers
-    ]
-    builds = [read(entry / ".source_build.json") | {"folder": entry.name} for entry in folders]
-    link = root / "current"
-    module.exit_json(
-        libc=os.confstr("CS_GNU_LIBC_VERSION"),
-        current=str(link.readlink()) if link.is_symlink() else "",
-        choice=read(root / ".choice.json"),
-        folders=[entry.name for entry in folders],
-        builds=[build for build in builds if build.keys() >= RECORD],
-        leftovers=[str(entry) for entry in leftovers],
-    )
-
-
-if __name__ == "__main__":
-    main()
