@@ -57,6 +57,27 @@ def test_what_a_hand_has_changed_is_put_back_and_all_go_on(server, units):
         assert server.service(unit).is_running, unit
 
 
+def test_what_is_not_wanted_goes_and_what_is_anothers_stays(server):
+    own, anothers = (
+        f"/etc/systemd/system/prometheus.service.d/{name}.conf"
+        for name in ("webdis-metrics", "own")
+    )
+    server.check_output(f"echo '[Unit]' >{anothers}")
+    try:
+        assert changed(provision("--tags=metrics", metrics_prometheus=False)) > 0
+        assert not server.file(own).exists
+        assert server.file(anothers).exists
+        assert not server.service("prometheus").is_running
+        # It runs as another has set it up: that is no business of the role's.
+        server.check_output("systemctl daemon-reload && systemctl start prometheus")
+        assert changed(provision("--tags=metrics", metrics_prometheus=False)) == 0
+        assert server.service("prometheus").is_running
+    finally:
+        server.check_output(f"rm {anothers} && systemctl stop prometheus")
+        assert changed(provision("--tags=metrics")) > 0
+    assert server.service("prometheus").is_running
+
+
 def test_webdis_is_measured(instance):
     with Page(instance) as page:
         page.subscribe("progress:metrics")

@@ -15,7 +15,7 @@ from tests.services import restart
 
 ADMIN = "redis-admin"
 REDIS = "--tags=redis_configure,redis_service"
-BOTH = f"{REDIS},webdis_configure,webdis_service"
+BOTH = f"{REDIS},webdis_install,webdis_configure,webdis_service"
 
 
 def done(answer, what):
@@ -47,6 +47,7 @@ def pids(server):
 def test_hand_edits_are_put_back_once_and_shown(server, provision):
     assert server.run("sed -i 's/^maxmemory .*/maxmemory 1mb/' /etc/redis/redis.conf").rc == 0
     assert server.run("sed -i 's/SUBSCRIBE/GET/' /etc/webdis/webdis.json").rc == 0
+    assert server.run("usermod --shell /bin/sh webdis").rc == 0
     restart(server, "redis", "webdis")
     before = pids(server)
     # Webdis goes and comes with Redis: it is starting when its own file is written.
@@ -58,6 +59,7 @@ def test_hand_edits_are_put_back_once_and_shown(server, provision):
     assert done(first, "Restart redis") == done(first, "Restart webdis") == 1
     assert not set(before) & set(pids(server))
     assert "GET" not in server.file("/run/webdis/webdis.json").content_string
+    assert server.user("webdis").shell == "/usr/sbin/nologin"
     # What counts is what files hold, not when they were written.
     assert server.run("touch /etc/redis/redis.conf /etc/webdis/webdis.json").rc == 0
     again = provision(BOTH)
