@@ -13,23 +13,17 @@ packages=$(echo "$*" | tr ' ' ',')
 recipe="3 $suite $packages"
 archive=$directory/debian-$suite-$(echo "$recipe" | sha256sum | cut -c1-12).tar
 
-# Debian's mirror and its security archive as this host itself uses them; empty
-# on other systems, where mmdebstrap knows the official ones.
-repositories=$(apt-get indextargets --no-release-info --format '$(REPO_URI)' 2>/dev/null | sort -u)
-mirror=$(echo "$repositories" | grep -m1 '/debian/$' || true)
-security=$(echo "$repositories" | grep -m1 'debian-security/*$' || true)
-
 # A download or a disk may have ended early. What a person put there, or an older kit, has no
-# digest beside it yet.
+# checksum beside it yet. This one takes a tenth of a second; a digest takes three.
 intact() {
-    if [ -e "$archive.sha256" ]; then
-        (cd "$directory" && sha256sum --status -c "$archive.sha256")
+    if [ -e "$archive.cksum" ]; then
+        [ "$(cksum <"$archive")" = "$(cat "$archive.cksum")" ]
     else
         tar -tf "$archive" >/dev/null 2>&1 && seal
     fi
 }
 seal() {
-    (cd "$directory" && sha256sum "${archive##*/}" >"$archive.sha256")
+    cksum <"$archive" >"$archive.cksum"
 }
 
 mkdir -p "$directory"
@@ -41,7 +35,7 @@ if [ -s "$archive" ]; then
         exit 0
     fi
     echo "$archive is damaged: it is made again." >&2
-    rm -f "$archive" "$archive.sha256"
+    rm -f "$archive" "$archive.cksum"
 fi
 
 # Programs of the new system run where it is made: not everywhere is that allowed.
@@ -54,6 +48,11 @@ for TMPDIR in "${TMPDIR:-/tmp}" /var/tmp "$directory"; do
 done
 export TMPDIR
 
+# Debian's mirror and its security archive as this host itself uses them; empty
+# on other systems, where mmdebstrap knows the official ones.
+repositories=$(apt-get indextargets --no-release-info --format '$(REPO_URI)' 2>/dev/null | sort -u)
+mirror=$(echo "$repositories" | grep -m1 '/debian/$' || true)
+security=$(echo "$repositories" | grep -m1 'debian-security/*$' || true)
 set --
 if [ -n "$mirror" ]; then
     set -- "deb $mirror $suite main" "deb $mirror $suite-updates main"

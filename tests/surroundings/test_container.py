@@ -229,7 +229,7 @@ def test_a_damaged_root_file_system_is_made_anew(tmp_path):
     for by_hand in (False, True):
         archive.write_bytes(good[:700])
         if by_hand:
-            archive.with_name(f"{archive.name}.sha256").unlink()
+            archive.with_name(f"{archive.name}.cksum").unlink()
         found, said = path()
         assert found == archive
         assert f"{archive} is damaged: it is made again" in said
