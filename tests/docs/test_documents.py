@@ -70,6 +70,13 @@ def browser_home(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("browser_home")
 
 
+@pytest.fixture(scope="session")
+def browser(launch):
+    """Return a whole Chromium: documents say what it shows where a page does not come."""
+    with launch(whole=True) as launched:
+        yield launched
+
+
 @pytest.fixture(scope="module")
 def bare_machine(archives):
     """Yield the ssh command of a machine with nothing on it but what an installation has."""

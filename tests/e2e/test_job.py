@@ -114,7 +114,7 @@ def test_five_reloads_and_a_second_tab_that_goes_back_and_forward(page, context)
 
 def test_page_kept_by_the_browser_goes_on_when_it_comes_back(launch, demo):
     # Playwright switches this cache off, as it does not see a load when a page comes out of it.
-    browser = launch(ignore_default_args=["--disable-back-forward-cache"])
+    browser = launch(whole=True, ignore_default_args=["--disable-back-forward-cache"])
     context = browser.new_context(base_url=demo.url)
     context.add_init_script(WATCH)
     page = context.new_page()

@@ -19,7 +19,9 @@ SIZE = {"width": 800, "height": 420}
 def page_of(launch):
     """Return a function that opens a page of a Chromium with a home folder, whose CAs it trusts."""
     with ExitStack() as stack:
-        yield lambda home: stack.enter_context(launch(home=home)).new_page(viewport=SIZE)
+        yield lambda home: stack.enter_context(launch(home=home, whole=True)).new_page(
+            viewport=SIZE
+        )
 
 
 def go(page, url):
