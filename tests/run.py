@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from junitparser import JUnitXml, Skipped, TestCase, TestSuite
 
 from kit import container
-from kit.checkout import INSTANCES_DIR, NAME, ROOT
+from kit.checkout import CACHE_DIR, INSTANCES_DIR, NAME, ROOT
 from tests.layers import LANES, Lane, Layer, kit
 
 if TYPE_CHECKING:
@@ -181,7 +181,8 @@ class Run:
         async with self._places:
             if lane.up:
                 up = Layer(f"make up ({lane.name})", kit(self._up))
-                async with self._places if lane.builds else contextlib.nullcontext():
+                builds = lane.builds and not any((CACHE_DIR / "builds").glob("*.tar.gz"))
+                async with self._places if builds else contextlib.nullcontext():
                     row = await self._layer(up, environment)
                 if row.failed:
                     for layer in layers:
