@@ -240,7 +240,9 @@ def main() -> int:
         signal.signal(signal.SIGHUP, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="webdis-kit-demo-") as folder:
         os.environ[metrics.FOLDER] = folder
-        return _run()
+        with contextlib.suppress(KeyboardInterrupt):  # while it begins
+            return _run()
+    return 0
 
 
 def _run() -> int:

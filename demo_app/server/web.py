@@ -27,7 +27,8 @@ def main() -> int:
     """Serve until SIGTERM; return the exit code."""
     listener, *of_health = (int(descriptor) for descriptor in sys.argv[1].split(","))
     parent = int(sys.argv[2])
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # waitress ends well by it, and so does what comes before: it may be told while it begins.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     app = begin(parent)
     for descriptor in of_health:
         serve = functools.partial(

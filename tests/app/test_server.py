@@ -8,6 +8,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import urllib.error
 
 import pytest
@@ -79,6 +81,28 @@ def test_the_demo_of_another_checkout_has_a_cookie_of_its_own(demo, start_demo, 
     visitor.url = other.url
     assert visitor.status_of(elsewhere) == 200
     other.stop()
+
+
+@pytest.mark.parametrize(
+    ("process", "told"),
+    [
+        ("demo_app", signal.SIGINT),
+        ("demo_app", signal.SIGTERM),
+        ("demo_app.server.web", signal.SIGTERM),  # no terminal reaches it
+    ],
+)
+def test_one_that_is_ended_while_it_begins_says_nothing(tmp_path, process, told):
+    description = tmp_path / "instance.json"
+    os.mkfifo(description)
+    command = [sys.executable, "-m", process, "0", str(os.getpid())]
+    environment = os.environ | {"DEMO_KIT_DIR": str(tmp_path)}
+    with (
+        subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as started,
+        description.open("w"),  # it is read now, and does not end
+    ):
+        started.send_signal(told)
+        said = started.communicate(timeout=60)[1]
+    assert (said, started.returncode) == ("", 0)
 
 
 def test_ctrl_c_of_a_terminal_reaches_only_the_process_that_ends_the_others(demo):
