@@ -126,8 +126,8 @@ mutants: $(TESTED) ## break the product in a copy, fault by fault: each must tur
 	@tests/ruby/run.sh >/dev/null
 	@.venv/bin/python -m tests.mutants.run "$(ONLY)"
 
-test-vm: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## a real virtual machine, emulated, start to end: slow (QUICK=1 GUEST=1 UBUNTU_LIKE=1)
-	@.venv/bin/python tests/vm/run.py
+test-vm: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## a real virtual machine, emulated, start to end: slow (QUICK=1 GUEST=1 UBUNTU_LIKE=1 KERNEL=1)
+	@$(if $(KERNEL),KIT_INSTANCE=desktop TLS=1 SLOWER=7 .venv/bin/python -m pytest -s tests/vm/own_kernel.py,.venv/bin/python tests/vm/run.py)
 
 SOCKETIO := bench/peers/socketio
 $(SOCKETIO)/node_modules/.package-lock.json: $(SOCKETIO)/package-lock.json .npmrc .venv/test.stamp

@@ -335,7 +335,12 @@ class Container:
         archive = "" if made else root_file_system(suite, IMAGE_PACKAGES)
         for node in range(1, len(names) + 1):
             self._start(node, record, archive)
-        return [self._machine(node, record) for node in range(1, len(names) + 1)]
+        return self.machines()
+
+    def machines(self) -> list[Machine]:
+        """Return this checkout's containers, one for each node."""
+        record = records()[NAME]
+        return [self._machine(node, record) for node in range(1, number_of_nodes(record) + 1)]
 
     def start(self, node: int) -> None:
         """Start one node that was stopped."""

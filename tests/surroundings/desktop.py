@@ -5,6 +5,8 @@ In it there is a person with this checkout and its cache, and they make a contai
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HOST = "desktop"
+SECONDS = 200 * float(os.environ.get("SLOWER") or 1)
 # What ties processes to logins, and what the kit imports.
 MORE = ["libpam-systemd"]
 MORE += [f"python3-{name}" for name in ("cryptography", "redis", "websockets", "yaml")]
@@ -50,7 +53,7 @@ def on_host(command: str, user: str = "root", files: IO[bytes] | None = None) ->
         stdin=files or subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=SECONDS,
         check=False,
     )
     assert answer.returncode == 0, answer.stdout + answer.stderr
@@ -62,8 +65,8 @@ def _copy(command: str, folder: Path, to: str) -> None:
         on_host(f"tar -xf - -C {to}", "person", files.stdout)
 
 
-@pytest.fixture
-def host() -> Iterator[None]:
+@contextlib.contextmanager
+def made() -> Iterator[None]:
     """Make that host; nothing of it is left afterwards."""
     try:
         kit(HOST, "create")
@@ -74,3 +77,30 @@ def host() -> Iterator[None]:
         yield
     finally:
         kit(HOST, "destroy")
+
+
+@pytest.fixture
+def host() -> Iterator[None]:
+    """Make that host."""
+    with made():
+        yield
+
+
+def container_after_logout() -> str:
+    """Make a container in a login, end that login; return the container's name, which runs on."""
+    on_host("cd kit && python3 -m kit create", "person")
+    (name,) = on_host("cd /var/lib/webdis-kit && ls -d kit-*").split()
+    ended = "! systemctl --quiet is-active user-$(id -u person).slice"
+    on_host(f"loginctl terminate-user person; until {ended}; do sleep 0.1; done; {runs(name)}")
+    return name
+
+
+def runs(name: str) -> str:
+    """Return the command that tells whether a container of that host runs."""
+    return f"grep -q systemd-nspawn /proc/$(cat /var/lib/webdis-kit/{name}/pid)/comm"
+
+
+def remove(name: str) -> None:
+    """Let the person remove their container, of which nothing is left."""
+    on_host("cd kit && python3 -m kit destroy", "person")
+    assert name not in on_host("systemctl list-unit-files; ls /var/lib/webdis-kit; ip link")

@@ -28,13 +28,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from emulated import KERNEL, emulated
 from lan import Lan, Watcher
 
 from kit.checkout import CHECKOUT_ID, INSTANCES_DIR, LOG_DIR, ROOT
 from kit.container import IMAGE_PACKAGES, root_file_system
 from kit.errors import KitError
 from kit.run_logged import run_logged
-from kit.system import ensure_packages, wait_while
+from kit.system import ensure_packages
 
 PACKAGES = [
     "debian-archive-keyring",
@@ -58,12 +59,8 @@ PACKAGES = [
     "vagrant-libvirt",
 ]
 # To boot by itself, which a container does not.
-KERNEL = [
-    *("linux-image-cloud-amd64", "initramfs-tools", "zstd"),
-    *("grub-pc-bin", "grub-efi-amd64-bin"),
-]
+BOOT = [*KERNEL, "grub-pc-bin", "grub-efi-amd64-bin"]
 FIRMWARE = {"SeaBIOS": [], "OVMF": ["-bios", "/usr/share/ovmf/OVMF.fd"]}
-BOOT_SECONDS = 900
 NAME = f"kit-vm-{CHECKOUT_ID}"
 # Not below the home folder, which libvirt's qemu may not enter.
 DIRECTORY = Path("/var/lib/webdis-kit-vm-test") / NAME
@@ -155,7 +152,7 @@ def libvirt():
 
 def make_box() -> None:
     """Make the box and give it to Vagrant."""
-    archive = ubuntu() if UBUNTU_LIKE else root_file_system("trixie", [*IMAGE_PACKAGES, *KERNEL])
+    archive = ubuntu() if UBUNTU_LIKE else root_file_system("trixie", [*IMAGE_PACKAGES, *BOOT])
     run_logged("Box", ["tests/vm/box.sh", archive, str(DIRECTORY), MANAGEMENT], log="vm-box")
     if not UBUNTU_LIKE:
         for firmware, options in FIRMWARE.items():
@@ -201,7 +198,7 @@ def ubuntu() -> str:
     steps = {
         "Container for the box": [*kit, "create"],
         "Ubuntu-like": [*ansible, "--extra-vars", network, str(UBUNTU)],
-        "Kernel": ["sh", "-c", f"{login} '{install} {' '.join(KERNEL)}'"],
+        "Kernel": ["sh", "-c", f"{login} '{install} {' '.join(BOOT)}'"],
         "Archive for the box": ["sh", "-c", f"{login} '{tar}' >{archive}"],
     }
     if not os.environ.get("QUICK"):
@@ -224,24 +221,10 @@ def boot(firmware: str, options: list[str]) -> None:
     Raises:
         KitError: It did not come up in time.
     """
-    console = DIRECTORY / f"console-{firmware}.log"
-    machine = ["-accel", "tcg", "-cpu", "qemu64", "-m", "1024", "-smp", "2", "-net", "none"]
-    disk = ["-drive", f"file={DIRECTORY}/disk.raw,format=raw,if=virtio,snapshot=on"]
-    screen = ["-display", "none", "-monitor", "none", "-serial", f"file:{console}"]
-    console.touch()
     say(f"{firmware} boots the box's disk, emulated")
-    with subprocess.Popen(
-        ["qemu-system-x86_64", *machine, *disk, *screen, *options], stdin=subprocess.DEVNULL
-    ) as qemu:
-        try:
-            wait_while(
-                lambda: "multi-user.target" not in console.read_text(errors="replace"),
-                BOOT_SECONDS,
-                lambda _: f"{firmware} did not boot the box: {console.read_text()[-300:]!r}",
-            )
-        finally:
-            qemu.terminate()
-    say(f"ok: {firmware}, GRUB, kernel, multi-user.target")
+    console = DIRECTORY / f"console-{firmware}.log"
+    with emulated(DIRECTORY / "disk.raw", console, "-snapshot", "-net", "none", *options):
+        say(f"ok: {firmware}, GRUB, kernel, multi-user.target")
 
 
 def copy_checkout() -> None:
