@@ -32,7 +32,7 @@ def test_it_fails_with_the_status_and_the_words_of_the_command(tmp_path, become)
     status, answer = ask(tmp_path, "echo out; echo 'no such thing' >&2; exit 7", *become)
     assert status != 0
     assert (answer["rc"], answer["stdout"], answer["stdout_lines"]) == (7, "out", ["out"])
-    assert answer["msg"] == "no such thing"
+    assert answer["msg"] == "It ended with status 7: no such thing"
 
 
 def test_a_word_that_it_does_not_know_is_named(tmp_path):

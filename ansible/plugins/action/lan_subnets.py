@@ -43,11 +43,9 @@ class ActionModule(query.ActionModule):
             if "local" in entry
         }
         if not subnets:
-            wrong = f"is {address}; allowed is an address of this server."
-            none = "There is no default route: set firewall_lan_address."
-            return client | {
-                "failed": True,
-                "msg": f"firewall_lan_address {wrong}" if address else none,
-            }
+            msg = "There is no default route: set firewall_lan_address."
+            if address:
+                msg = f"firewall_lan_address is {address}; allowed is an address of this server."
+            return client | {"failed": True, "msg": msg}
         ordered = sorted(subnets, key=lambda network: (network.version, network))
         return client | {"changed": False, "subnets": [str(network) for network in ordered]}

@@ -25,8 +25,10 @@ class ActionModule(ActionBase):
             answer = self._low_level_execute_command(script)
         answer |= {name: answer[name].rstrip("\r\n") for name in ("stdout", "stderr")}
         if answer["rc"]:
-            ended = f"It ended with status {answer['rc']}"
-            answer |= {"failed": True, "msg": answer["stderr"] or ended}
+            answer |= {
+                "failed": True,
+                "msg": f"It ended with status {answer['rc']}: {answer['stderr']}",
+            }
         return answer | {"changed": False}
 
     def answer(self, options: dict[str, Any]) -> dict[str, Any]:
