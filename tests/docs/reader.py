@@ -280,7 +280,9 @@ class Reader:
         try:
             self._page.goto(address)
         except Error as error:
-            if "ERR_HTTP_RESPONSE_CODE_FAILURE" not in str(error):  # an answer without a page
+            if "interrupted by another navigation" in str(error):
+                self._page.wait_for_url(address)  # the answer to a form came first, then this
+            elif "ERR_HTTP_RESPONSE_CODE_FAILURE" not in str(error):  # an answer without a page
                 raise
 
     def _wait_for_console(self, block: Block) -> None:
