@@ -1,10 +1,10 @@
-"""The action that reads a server's networks, run as Ansible runs it, in a network of its own."""
+"""The action that reads a server's networks, in a network of its own."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.provisioning import run_action
+from tests.provisioning import act
 
 NETWORK = """ip link set lo up
 ip address add 192.0.2.7/24 dev lo
@@ -17,22 +17,22 @@ exec "$@"
 """
 
 
-def read(tmp_path, address="", network=NETWORK):
+def read(address="", network=NETWORK):
     before = ("env", "SSH_CONNECTION=fe80::9%far 50000 192.0.2.7 2222")
     before += ("unshare", "--net", "sh", "-ec", network, "sh")
-    return run_action(tmp_path, "lan_subnets", before=before, address=address)[1]
+    return act("lan_subnets", before=before, address=address)
 
 
 @pytest.mark.parametrize("address", ["192.0.2.7", "fd00:1:0::7"])
-def test_the_networks_of_the_card_with_that_address(tmp_path, address):
-    answer = read(tmp_path, address)
+def test_the_networks_of_the_card_with_that_address(address):
+    answer = read(address)
     assert answer["subnets"] == ["127.0.0.0/8", "192.0.2.0/24", "::1/128", "fd00:1::/64"], answer
     assert (answer["client"], answer["client_port"]) == ("fe80::9", "2222")
 
 
-def test_without_an_address_the_card_of_the_default_route(tmp_path):
+def test_without_an_address_the_card_of_the_default_route():
     network = NETWORK.replace("exec", "ip route add default via 198.51.100.1\nexec")
-    assert read(tmp_path, "", network)["subnets"] == ["198.51.100.0/28", "fe80::/64"]
+    assert read("", network)["subnets"] == ["198.51.100.0/28", "fe80::/64"]
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,6 @@ def test_without_an_address_the_card_of_the_default_route(tmp_path):
         ("there", "firewall_lan_address is there; allowed is an address of this server."),
     ],
 )
-def test_what_it_cannot_tell(tmp_path, address, said):
-    answer = read(tmp_path, address)
+def test_what_it_cannot_tell(address, said):
+    answer = read(address)
     assert (answer["msg"], answer["client_port"]) == (said, "2222"), answer

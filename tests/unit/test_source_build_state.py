@@ -1,19 +1,17 @@
-"""The action that tells whole builds from halves, run as Ansible runs it, on this host."""
+"""The action that tells whole builds from halves, on this host."""
 
 from __future__ import annotations
 
 import json
 
-from tests.provisioning import run_action
+from tests.provisioning import act
 
 RECORD = dict.fromkeys(("version", "url", "sha256", "origin", "make", "install", "libc"), 'x\n\\"y')
 
 
-def read(tmp_path, root):
-    home = tmp_path / "home"
-    home.mkdir()
-    status, state = run_action(home, "source_build_state", root=str(root))
-    assert status == 0, state
+def read(root):
+    state = act("source_build_state", root=str(root))
+    assert "failed" not in state, state
     return state
 
 
@@ -23,7 +21,7 @@ def build(folder, record, **how):
 
 
 def test_nothing_is_there(tmp_path):
-    state = read(tmp_path, tmp_path / "root")
+    state = read(tmp_path / "root")
     assert state["libc"].startswith("glibc ")
     assert (state["current"], state["choice"], state["builds"]) == ("", {}, [])
     assert (state["folders"], state["leftovers"]) == ([], [])
@@ -38,7 +36,7 @@ def test_half_a_build_is_a_leftover_and_never_a_build(tmp_path):
     (root / "current").symlink_to("1.0")
     (root / "current.new").symlink_to("2.0")
     (root / ".choice.json").write_text("{half")
-    state = read(tmp_path, root)
+    state = read(root)
     assert state["builds"] == [RECORD | {"folder": "1.0"}]
     assert state["folders"] == ["0.9", "1.0"]
     assert (state["current"], state["choice"]) == ("1.0", {})

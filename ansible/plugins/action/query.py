@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any, ClassVar
 
 from ansible.plugins.action import ActionBase
@@ -18,11 +19,17 @@ class ActionModule(ActionBase):
         # Read whole before it runs, so that no command takes a part of it for its own input.
         script = f"export LC_ALL=C.UTF-8\n{{\n{cmd}\n}} </dev/null"
         become = self._connection.become
+        shell = self._connection._shell  # noqa: SLF001  # Ansible's own actions do so, too
         if self._connection.has_pipelining and (not become or become.pipelining):
             # By standard input SSH makes no terminal, for which programs page, colour and wrap.
             answer = self._low_level_execute_command("/bin/sh -s", in_data=script.encode())
-        else:
-            answer = self._low_level_execute_command(script)
+        else:  # by a file, as everybody may read a command line
+            self._make_tmp_path()
+            path = shell.join_path(shell.tmpdir, "script")
+            self._transfer_data(path, script)
+            self._fixup_perms2((shell.tmpdir, path))
+            answer = self._low_level_execute_command(f"/bin/sh {shlex.quote(path)}")
+            self._remove_tmp_path(shell.tmpdir)
         answer |= {name: answer[name].rstrip("\r\n") for name in ("stdout", "stderr")}
         if answer["rc"]:
             answer |= {
