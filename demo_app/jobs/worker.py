@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError, TimeoutError  # noqa: A004  # redis-py's names
 from redis.retry import Retry
-from rq import Worker
+from rq import Worker, worker_registration
 from rq.serializers import JSONSerializer
 
 from demo_app import connections, metrics
@@ -29,6 +29,7 @@ from demo_app.server.children import begin
 from demo_app.server.parents import end_with_parent
 
 if TYPE_CHECKING:
+    from redis.client import Pipeline
     from rq import Queue
     from rq.job import Job
 
@@ -41,6 +42,19 @@ RECONNECTS = 60
 
 class DemoWorker(Worker):
     """A worker that ends the stream of each job that fails, whatever the job came to."""
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        """Say that it lives; all of itself where Redis has forgotten it.
+
+        Its key expires where Redis was away for long, or had its clock set. RQ would then write a
+        time into it and nothing else, and would strike the worker off.
+        """
+        if not self.connection.hexists(self.key, "birth"):
+            with self.connection.pipeline() as transaction:
+                transaction.hset(self.key, mapping=self.serialize())
+                worker_registration.register(self, transaction)
+                transaction.execute()
+        super().heartbeat(timeout, pipeline)
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         """Work on a job, in the process forked for it."""

@@ -11,8 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from rq.serializers import JSONSerializer
 
-from demo_app.jobs import tasks, worker
+from demo_app import connections
+from demo_app.jobs import queue, tasks, worker
 from kit.checkout import ROOT
 from kit.system import as_root
 from tests.app.conftest import form
@@ -158,3 +160,17 @@ def test_a_process_number_that_is_used_again_is_no_sign_of_life(app):
         dead.register_birth()
         assert worker.dead_workers() == [dead.name]
         dead.register_death()
+
+
+def test_a_worker_that_redis_has_forgotten_is_known_again(app, start_demo):
+    """As after a long time away, or when Redis's clock was set: its key has expired meanwhile."""
+    demo = start_demo(DEMO_QUEUE=app.config["QUEUE"])
+    with app.app_context():
+        demo.eventually(worker.alive, "no worker has begun")
+        (known,) = worker.DemoWorker.all(queue=queue.current(), serializer=JSONSerializer)
+        connections.jobs().delete(known.key)
+        assert worker.alive() == 0
+        demo.eventually(worker.alive, "the worker is not known again")
+        (again,) = worker.DemoWorker.all(queue=queue.current(), serializer=JSONSerializer)
+    assert (again.pid, again.hostname) == (known.pid, known.hostname)
+    demo.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 import secrets
 
@@ -94,6 +95,23 @@ def test_users_that_redis_refuses_do_not_replace_others(server, provision):
     assert "Redis does not start on users" in answer.stdout
     assert "nonsense" in answer.stdout
     assert (pids(server), server.file("/etc/redis/users.acl").content_string) == before
+
+
+@pytest.mark.timeout(600)
+def test_a_password_that_is_added_leaves_the_other_one_alone(server, provision):
+    """As where one server becomes three."""
+    configure = "--tags=redis_configure"
+    password = server.file("/etc/redis/admin_password").content_string
+    try:
+        answer = provision(configure, redis_live_units=["webdis.service"])
+        users = server.file("/etc/redis/users.acl").content_string
+        live = server.file("/etc/redis/live_password").content_string
+    finally:
+        assert server.run("rm -f /etc/redis/live_password /usr/local/sbin/redis-live").rc == 0
+        assert provision(configure).returncode == 0
+    assert answer.returncode == 0, answer.stdout[-3000:]
+    for user, secret in (("admin", password), ("live", live)):
+        assert f"user {user} on #{hashlib.sha256(secret.encode()).hexdigest()} " in users
 
 
 @pytest.mark.parametrize("line", ["maxmemory plenty", "nonsense yes", "port 99999"])
