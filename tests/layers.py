@@ -13,7 +13,7 @@ BUILDS = "tests/server/test_source_build.py"
 QUICK_FAULTS = "redis_killed or webdis_killed or link_down"
 NODE_LESSON = "tutorial.md and Lose and server"
 # Of the table of faults the first and the planned failover; `make test-nodes` has all.
-NODE_TESTS = "kept or planned or stops or queue"
+NODE_TESTS = "kept or planned or stops or queue or another_tls"
 NODE_TEST_MILLISECONDS = 60_000
 
 

@@ -21,6 +21,7 @@ from kit.errors import KitError
 from tests.demo_server import eventually
 from tests.nodes.faults import FAULTS, KILL, NOT_PROMISED, PREPARATIONS, all_restarted
 from tests.nodes.scene import cut_off, on, passes
+from tests.provisioning import provision
 from webdis_progress import AsyncProgress, events_after
 from webdis_progress.sentinel import AsyncSentinel
 
@@ -76,6 +77,18 @@ def test_a_sentinel_with_another_name_or_address_is_told(scene, watched, said):
         on(node, f"sentinel-admin SENTINEL REMOVE demo; sentinel-admin {monitor}")
         with pytest.raises(KitError, match=f"the Sentinel of {node['address']} {said}"):
             verify.sentinels_agree(scene.instance)
+
+
+@pytest.mark.timeout(600)
+def test_another_tls_is_refused_before_anything_is_changed(scene):
+    """One replica after the other would hear nothing of its primary."""
+    tls = not scene.instance["tls"]
+    files = {f"redis_tls_{what}": "/nowhere" for what in ("ca", "certificate", "private_key")}
+    answer = provision("--tags=redis_configure", redis_tls=tls, **files)
+    assert answer.returncode != 0
+    said = " ".join(answer.stdout.split())
+    assert "servers that replicate cannot change that one after the other" in said
+    assert re.findall(r"changed=(\d+)", answer.stdout) == ["0", "0", "0"]
 
 
 def test_asyncio_publishes_on_over_a_failover(scene):
