@@ -186,11 +186,14 @@ LANES = [
         "no instance",
         layers=[
             Layer("unit", pytest("tests/unit"), quick=True),
-            Layer("local", pytest("tests/local/test_local.py"), quick=True),
             Layer("interruption", pytest("tests/runner")),
         ],
     ),
     # Apart from those, so that the last lane to end is a short one.
+    Lane(
+        "no rights",
+        layers=[Layer("local", pytest("tests/local/test_local.py"), quick=True)],
+    ),
     Lane(
         "no instance, short",
         layers=[
