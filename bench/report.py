@@ -363,15 +363,12 @@ def in_terminal(runs: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def render() -> str:
-    """Render the document from the results of the last run of each part.
+def document(runs: dict[str, dict[str, Any]]) -> str:
+    """Return the text of the document; its plots are drawn.
 
-    Returns:
-        What was written, for people.
+    Args:
+        runs: The results of the last run of each part.
     """
-    runs = {
-        part: json.loads((RESULTS / f"{part}.json").read_text(encoding="utf-8")) for part in PARTS
-    }
     systems = _figures(runs)
     others = {
         name: json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
@@ -385,7 +382,7 @@ def render() -> str:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701  # Markdown, from our own numbers
     )
-    text = environment.get_template("benchmark.md.j2").render(
+    return environment.get_template("benchmark.md.j2").render(
         runs=runs,
         size=runs["messages"]["size"],
         env=runs["messages"]["environment"],
@@ -412,8 +409,24 @@ def render() -> str:
         ratio=_ratio,
         **others,
     )
-    DOCUMENT.write_text(text, encoding="utf-8")
-    fill(README, BEGIN, END, _summary(systems, runs["rate"]["size"]["first_rate"]))
+
+
+def results() -> dict[str, dict[str, Any]]:
+    """Return the results of the last run of each part."""
+    return {
+        part: json.loads((RESULTS / f"{part}.json").read_text(encoding="utf-8")) for part in PARTS
+    }
+
+
+def render() -> str:
+    """Render the document from the results.
+
+    Returns:
+        What was written, for people.
+    """
+    runs = results()
+    DOCUMENT.write_text(document(runs), encoding="utf-8")
+    fill(README, BEGIN, END, _summary(_figures(runs), runs["rate"]["size"]["first_rate"]))
     return f"Written: {DOCUMENT.relative_to(ROOT)}, docs/images/benchmark-*.svg"
 
 

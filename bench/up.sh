@@ -1,6 +1,5 @@
 #!/bin/sh
-# Seconds of `make up`, by phase: with nothing cached, with a warm cache, with
-# nothing to do; and how long the first message takes to the browser. The
+# Seconds of `make up`, by phase: with nothing cached, with a warm cache, with nothing to do. The
 # instance of this checkout is removed first and left running afterwards. Written to
 # bench/results/up.json, which `make bench` renders.
 set -eu
@@ -30,4 +29,3 @@ make --no-print-directory destroy >/dev/null
 measure "warm cache" make up
 measure "nothing to do" make up
 printf '{"load_before": %s, "rows": [\n  %s\n]}\n' "$load" "$rows" >bench/results/up.json
-.venv/bin/python -m pytest -q -s tests/e2e -k three_messages | grep 'first message'

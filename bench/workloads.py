@@ -10,8 +10,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hdrh.histogram import HdrHistogram
-
 from bench.client import CHANNEL
 
 if TYPE_CHECKING:
@@ -103,6 +101,8 @@ def counts(fleet: Fleet, numbers: range, *, everyone: bool, state_only: bool) ->
     Returns:
         Latencies in microseconds, and how many were lost, doubled, out of order.
     """
+    from hdrh.histogram import HdrHistogram  # noqa: PLC0415  # who reads results does without
+
     histogram = HdrHistogram(1000, _LONGEST_NANOSECONDS, _DIGITS)
     latest: dict[int, int] = {}
     seen: set[tuple[int, int]] = set()

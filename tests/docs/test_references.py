@@ -12,6 +12,7 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
+from bench import report
 from demo_app.lessons.catalogue import LESSONS
 from kit.checkout import ROOT
 
@@ -204,3 +205,8 @@ def test_a_lesson_has_one_name_on_its_page_and_in_the_tutorial(lesson):
     assert {f"lesson-{lesson.name}-{scheme}.png" for scheme in ("light", "dark")} <= {
         Path(link).name for link in links("docs/tutorial.md") + links("docs/devices.md")
     }
+
+
+def test_the_benchmarks_page_is_what_its_results_make():
+    """A sentence that is mended there and not in its template goes with the next run."""
+    assert report.document(report.results()) == report.DOCUMENT.read_text(encoding="utf-8")
