@@ -85,6 +85,7 @@ def act(
     before: tuple[str, ...] = (),
     check_mode: bool = False,
     diff: bool = False,
+    variables: dict[str, Any] | None = None,
     **arguments: Any,
 ) -> dict[str, Any]:
     """Run an action plugin of the collection for this host, as root, in this process.
@@ -96,6 +97,7 @@ def act(
         before: The command line that runs its commands.
         check_mode: Whether it is a dry run.
         diff: Whether it tells what changes.
+        variables: Those of the task.
         arguments: The task's.
 
     Returns:
@@ -127,7 +129,7 @@ def act(
         connection=connection,
         play_context=context,
         loader=loader,
-        templar=Templar(loader),
+        templar=Templar(loader, variables=variables),
         shared_loader_obj=plugins,
     )
     try:

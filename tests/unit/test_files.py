@@ -144,6 +144,23 @@ def test_a_link_is_replaced_and_not_what_it_points_to(folder):
     assert (folder / "other").read_text() == "text"
 
 
+def test_a_template_has_the_variables_and_those_beside_it(folder):
+    text = "# {{ ansible_managed }}\n{% include 'part.j2' %}\n\n{% if ports %}\nlast\n{% endif %}\n"
+    (folder / "whole.j2").write_text(text)
+    (folder / "part.j2").write_text("port {{ ports | sum }}\n")
+    files = [{"dest": f"{folder}/file", "template": f"{folder}/whole.j2"}]
+    search = {"ansible_search_path": [str(folder)], "ports": [1, 2]}
+    assert write(files=files, variables=search)["written"]
+    assert (folder / "file").read_text() == "# Ansible managed\nport 3\nlast\n"
+    search["ansible_managed"] = "by the owner"
+    assert write(files=files, variables=search)["written"]
+    assert (folder / "file").read_text() == "# by the owner\nport 3\nlast\n"
+    assert not write(files=files, variables=search)["changed"]
+    answer = write(files=[{"dest": f"{folder}/file", "template": f"{folder}/none.j2"}])
+    assert answer["failed"]
+    assert "none.j2" in answer["msg"]
+
+
 def test_what_is_not_wanted_any_more_is_removed(tmp_path):
     for name in ("key.pem", "certificate.pem", "other"):
         (tmp_path / name).write_text("")
@@ -167,7 +184,12 @@ def test_a_strict_umask_shuts_nobody_out_of_a_folder_above(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"dest": "/nowhere", "content": "", "moed": "0"}, {"dest": "/nowhere"}]
+    "wrong",
+    [
+        {"dest": "/nowhere", "content": "", "moed": "0"},
+        {"dest": "/nowhere"},
+        {"dest": "/nowhere", "content": "", "template": "both.j2"},
+    ],
 )
 def test_a_word_that_is_missing_or_unknown_is_named(wrong):
     answer = write(files=[wrong])

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import shlex
+from pathlib import Path
 from typing import Any, ClassVar
 
+from ansible.template import trust_as_template
 from ansible_collections.webdis_kit.server.plugins.action import query
 
 OWNER = {
@@ -65,10 +67,13 @@ class ActionModule(query.ActionModule):
             "type": "list",
             "elements": "dict",
             "default": [],
+            "required_one_of": [["content", "template"]],
+            "mutually_exclusive": [["content", "template"]],
             "options": OWNER
             | {
                 "mode": {"type": "str", "default": "0644"},
-                "content": {"type": "str", "required": True},
+                "content": {"type": "str"},
+                "template": {"type": "str"},
                 "validate": {"type": "str", "default": ""},
                 "secret": {"type": "bool", "default": False},
             },
@@ -78,6 +83,9 @@ class ActionModule(query.ActionModule):
 
     def answer(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return what the task registers."""
+        for one in options["files"]:
+            if one["content"] is None:
+                one["content"] = self._rendered(one["template"])
         there = self._there(options)
         wrong = [one for one in options["folders"] + options["files"] if _right(one) not in there]
         unwanted = [line.removeprefix("a ") for line in there if line.startswith("a ")]
@@ -91,6 +99,18 @@ class ActionModule(query.ActionModule):
         if answer["changed"] and not self._task.check_mode:
             answer |= self._write(wrong, unwanted)
         return answer
+
+    def _rendered(self, name: str) -> str:
+        """Return what a template makes; the lookup for it copies all variables each time."""
+        template = Path(self._find_needle("templates", name))
+        variables = self._templar.available_variables
+        places = [Path(place) for place in variables.get("ansible_search_path", [])]
+        templar = self._templar.copy_with_new_env(
+            available_variables={"ansible_managed": "Ansible managed", **variables},
+            searchpath=[str(place / sub) for place in places for sub in ("templates", "")],
+        )
+        source = trust_as_template(self._loader.get_text_file_contents(str(template)))
+        return str(templar.template(source, escape_backslashes=False))
 
     def _there(self, options: dict[str, Any]) -> list[str]:
         """Return a line for each that is there; what is not there is nobody's mistake."""

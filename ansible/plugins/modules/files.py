@@ -60,9 +60,11 @@ options:
         type: str
         default: "0644"
       content:
-        description: What is in it.
+        description: What is in it. This or O(files[].template) is required.
         type: str
-        required: true
+      template:
+        description: A template that makes what is in it, as for M(ansible.builtin.template).
+        type: str
       validate:
         description: A command of C(/bin/sh) that fails where the file, C(%s) in it, is not valid.
         type: str
@@ -90,7 +92,7 @@ EXAMPLES = r"""
         mode: "0750"
     files:
       - dest: /etc/edge/nginx.conf
-        content: "{{ lookup('ansible.builtin.template', 'nginx.conf.j2') }}"
+        template: nginx.conf.j2
         group: www-data
         mode: "0640"
         validate: nginx -t -q -c %s
