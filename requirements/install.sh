@@ -68,8 +68,18 @@ log=.kit/logs/$(date +%Y%m%d-%H%M%S)-python-$group.log
 echo "Python packages ($group), log: $log"
 # What a person's pip configuration says of users does not hold in an environment.
 # What is used is compiled when it is first used; most of Ansible never is.
-if ! $pip install --disable-pip-version-check --no-user --no-compile \
-    --require-hashes --requirement "requirements/$group.txt" >"$log" 2>&1; then
+install() {
+    $pip install --disable-pip-version-check --no-user --no-compile --require-hashes --requirement "$1" >>"$log" 2>&1
+}
+# A group that has a pip of its own gets it first: it takes half the time of Debian 12's for the rest.
+own_pip() {
+    own=$(sed -n '/^pip==/,/# via/p' "requirements/$group.txt")
+    [ -n "$own" ] || return 0
+    echo "$own" >.kit/pip.txt
+    install .kit/pip.txt
+    pip=".venv/bin/python -m pip"
+}
+if ! { own_pip && install "requirements/$group.txt"; }; then
     # pip names its cause in its last line, but for one: without a network it knows no version.
     cause=$(sed -n 's/^ERROR: //p' "$log" | tail -n 1)
     ! grep -qiFf kit/no_network.txt "$log" || cause="No answer came from the network."
