@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -68,12 +69,14 @@ def server(instance: dict[str, Any]) -> Iterator[Host]:
         control_path = f"{folder}/master"
         # An instance that has gone away without a word must not hold the next command.
         alive = "-o ServerAliveInterval=5"
-        yield testinfra.get_host(
+        host = testinfra.get_host(
             "ssh://server",
             ssh_config=str(SSH_CONFIG),
             ssh_extra_args=alive,
             controlpath=control_path,
         )
+        host.run = partial(services.insist, host.run)  # type: ignore[method-assign]  # all others use it
+        yield host
         command = ["ssh", "-F", SSH_CONFIG, "-O", "exit", "-o", f"ControlPath={control_path}"]
         subprocess.run([*command, "server"], capture_output=True, check=False)
 

@@ -16,6 +16,8 @@ from kit.verify import publisher
 from tests.demo_server import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from testinfra.host import Host
 
 
@@ -32,13 +34,27 @@ class Redis(Protocol):
         """Return when another process of it answers."""
 
 
-def restart(server: Host, *units: str) -> None:
-    """Restart units of systemd, and return once all are active.
+# systemd 257 was seen not to find the control group that a stop had just emptied ("Failed to spawn
+# executor"; its issue 41278 is of that kind). The next time it does.
+AGAIN = "failed because of unavailable resources or another system error"
 
-    systemd 257 was seen not to find the control group that a stop had just emptied ("Failed to
-    spawn executor"; its issue 41278 is of that kind). The command fails then, and systemd starts
-    the unit again by itself, as after a crash.
+
+def insist(run: Callable[..., Any], command: str, *arguments: str) -> Any:
+    """Run a shell command; its last step once more, where systemd is at fault for it.
+
+    Args:
+        run: Runs a command on the server, and returns what it said.
+        command: Of one step or more.
+        arguments: What takes the place of each ``%s``; none where a step starts something.
     """
+    answer = run(command, *arguments)
+    if AGAIN in str(answer.stderr) and not arguments:
+        answer = run(command[command.rindex("systemctl") :])
+    return answer
+
+
+def restart(server: Host, *units: str) -> None:
+    """Restart units of systemd, and return once all are active."""
     server.run(f"systemctl restart {' '.join(units)}")
     eventually(lambda: all(server.service(one).is_running for one in units), f"{units} stay away")
 

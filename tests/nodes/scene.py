@@ -22,6 +22,7 @@ from tests.faults.scene import (
     wait_until_shown,
 )
 from tests.nodes.report import Row
+from tests.services import insist
 from webdis_progress import events_after, position
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ CUT = (
 
 def on(node: Node, command: str) -> str:
     """Run a shell command on a node; return what it printed."""
-    answer = ssh(node["name"], command, timeout_seconds=DEADLINE_SECONDS)
+    answer = insist(lambda it: ssh(node["name"], it, timeout_seconds=DEADLINE_SECONDS), command)
     assert answer.returncode == 0, answer.stderr
     return answer.stdout
 
