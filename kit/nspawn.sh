@@ -63,7 +63,7 @@ unpack() {
     rm -rf "$root.partial"
     mkdir "$root.partial"
     tar -xf "$archive" -C "$root.partial" --numeric-owner --xattrs
-    ssh-keygen -q -A -f "$root.partial"
+    ssh-keygen -q -t ed25519 -N "" -f "$root.partial/etc/ssh/ssh_host_ed25519_key"
     systemd-machine-id-setup --root="$root.partial"
     cat "$root.partial"/etc/ssh/ssh_host_*_key.pub >"$directory/ssh_host_keys"
     mv "$root.partial" "$root"

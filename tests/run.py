@@ -158,8 +158,9 @@ class Run:
         ]
         self._mark = secrets.token_hex(8)
         self._running: dict[str, float] = {}  # since when, by name
-        # Tests wait for much of their time: one lane more than there are processors.
-        self._places = asyncio.Semaphore((os.cpu_count() or 1) + 1)
+        # Tests wait for much of their time, and those of `make test` for more of it: lanes more
+        # than there are processors.
+        self._places = asyncio.Semaphore((os.cpu_count() or 1) + (2 if choice == "quick" else 1))
         self._containers = set(container.of_this_checkout())  # before it
         self._folders = set(INSTANCES_DIR.glob("*"))
         self.rows: dict[str, Row] = {}
