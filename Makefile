@@ -18,7 +18,7 @@ export LC_ALL := $(if $(filter Darwin,$(shell uname)),en_US.UTF-8,C.UTF-8)
 export PROVIDER SUITE SOURCES METRICS TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT JSON QUICK SCENARIO BOOT LAB ROUTER KIND NODES NODE
 KIT := .venv/bin/python -m kit
 
-.PHONY: help up provision down destroy status ip ssh node-stop node-start verify lab lab-fault doctor demo test test-all test-roles test-tls test-devices test-nodes test-versions test-security test-collection test-faults test-cures mutants test-vm bench bench-up bench-publisher bench-devices dist dist-collection dist-python dist-javascript lint screenshots sbom audit diagrams role-docs client-docs dashboard lock
+.PHONY: help up provision down destroy status ip ssh node-stop node-start verify lab lab-fault doctor demo test test-all test-roles test-tls test-devices test-nodes test-versions test-security test-collection test-faults test-cures mutants test-vm bench bench-up bench-publisher bench-nodes bench-devices dist dist-collection dist-python dist-javascript lint screenshots sbom audit diagrams role-docs client-docs dashboard lock
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
@@ -142,6 +142,10 @@ bench-up: .venv/ops.stamp .venv/demo.stamp .venv/test.stamp ## seconds of make u
 
 bench-publisher: .venv/ops.stamp .venv/demo.stamp .venv/bench.stamp running ## what a message costs against a bare PUBLISH
 	@.venv/bin/python -m bench.publisher
+
+bench-nodes: .venv/ops.stamp .venv/demo.stamp .venv/bench.stamp running ## what a message costs each of three nodes; writes docs/benchmark.md
+	@.venv/bin/python -m bench.nodes
+	@.venv/bin/python -m bench.report
 
 bench-devices: .venv/ops.stamp .venv/demo.stamp .venv/devices.stamp running ## a check of the lab: seconds by workers, what reporting costs; writes docs/devices.md
 	@.venv/bin/python -m bench.devices

@@ -22,7 +22,7 @@ README = ROOT / "README.md"
 BEGIN = "<!-- These figures are written by `make bench`. -->"
 END = "<!-- End of the figures. -->"
 LIMIT = "raw_redis"
-NODES = (1, 3, 9)
+NODES = (1, 2, 3, 9)
 OURS = ("kit", "kit_replay", "kit_replay_ten", "kit_tls", "kit_replay_tls")
 
 
@@ -370,10 +370,10 @@ def document(runs: dict[str, dict[str, Any]]) -> str:
         runs: The results of the last run of each part.
     """
     systems = _figures(runs)
-    others = {
-        name: json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
-        for name, file in ((name, RESULTS / f"{name}.json") for name in ("up", "publisher"))
-    }
+    others = {}
+    for name in ("up", "publisher", "nodes"):
+        file = RESULTS / f"{name}.json"
+        others[name] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         undefined=jinja2.StrictUndefined,

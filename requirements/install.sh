@@ -75,8 +75,8 @@ install() {
 own_pip() {
     own=$(sed -n '/^pip==/,/# via/p' "requirements/$group.txt")
     [ -n "$own" ] || return 0
-    echo "$own" >.kit/pip.txt
-    install .kit/pip.txt
+    echo "$own" >.venv/pip.txt
+    install .venv/pip.txt
     pip=".venv/bin/python -m pip"
 }
 if ! { own_pip && install "requirements/$group.txt"; }; then

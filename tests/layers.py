@@ -10,6 +10,11 @@ DOCUMENTS = "tests/docs/test_documents.py"
 FAULTS = "tests/faults/test_faults.py"
 # Two dozen runs of a role, each cut or spoilt in another way: the TLS lane has them.
 BUILDS = "tests/server/test_source_build.py"
+# Of tests/app those that start one demo after another.
+DEMOS = [
+    *("tests/app/test_jobs.py", "tests/app/test_server.py", "tests/app/test_sessions.py"),
+    *("tests/app/test_crashes.py", "tests/app/test_health.py"),
+]
 QUICK_FAULTS = "redis_killed or webdis_killed or link_down"
 NODE_LESSON = "tutorial.md and Lose and server"
 # Of the table of faults the first and the planned failover; `make test-nodes` has all.
@@ -63,6 +68,11 @@ def pytest(*arguments: str) -> list[str]:
     """Return the command that runs these tests."""
     report = "--junitxml={reports}/report.xml"
     return [sys.executable, "-m", "pytest", report, "--durations=0", *arguments]
+
+
+def ignoring(files: list[str]) -> list[str]:
+    """Return the arguments that leave files out."""
+    return [f"--ignore={file}" for file in files]
 
 
 def kit(command: str) -> list[str]:
@@ -122,12 +132,19 @@ LANES = [
         layers=[Layer("e2e", pytest("tests/e2e", "-m", "not machine"), quick=True)],
     ),
     Lane(
+        "demos",
+        instance="demos",
+        up=True,
+        environment={"PROVIDER": "local"},
+        layers=[Layer("app, demos", pytest(*DEMOS, "-m", "not machine"), quick=True)],
+    ),
+    Lane(
         "app",
         instance="app",
         up=True,
         environment={"PROVIDER": "local"},
         layers=[
-            Layer("app", pytest("tests/app", "-m", "not machine"), quick=True),
+            Layer("app", pytest("tests/app", *ignoring(DEMOS), "-m", "not machine"), quick=True),
             Layer("versions", pytest("tests/versions"), quick=True),
         ],
     ),

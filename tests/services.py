@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -37,6 +38,7 @@ class Redis(Protocol):
 # systemd 257 was seen not to find the control group that a stop had just emptied ("Failed to spawn
 # executor"; its issue 41278 is of that kind). The next time it does.
 AGAIN = "failed because of unavailable resources or another system error"
+LAST_STEP = re.compile(r"systemctl (?:start|restart|reload) [^;&|]+$")
 
 
 def insist(run: Callable[..., Any], command: str, *arguments: str) -> Any:
@@ -45,11 +47,11 @@ def insist(run: Callable[..., Any], command: str, *arguments: str) -> Any:
     Args:
         run: Runs a command on the server, and returns what it said.
         command: Of one step or more.
-        arguments: What takes the place of each ``%s``; none where a step starts something.
+        arguments: What takes the place of each ``%s``.
     """
     answer = run(command, *arguments)
-    if AGAIN in str(answer.stderr) and not arguments:
-        answer = run(command[command.rindex("systemctl") :])
+    if AGAIN in str(answer.stderr) and (last := LAST_STEP.search(command)):
+        answer = run(last[0], *arguments)
     return answer
 
 
