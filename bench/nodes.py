@@ -24,7 +24,7 @@ from bench.documents import commit
 from kit import verify
 from kit.checkout import read_instance
 from kit.ssh import ssh
-from kit.websocket import trust
+from kit.websocket import as_page
 from webdis_progress import Progress
 
 RESULTS = Path(__file__).parent / "results/nodes.json"
@@ -67,15 +67,7 @@ class Pages:
         self.received = 0
         self._more = asyncio.Event()
         self._urls = [on[number % len(on)]["webdis"] for number in range(PAGES)]
-        tls = {"ssl": trust(instance)} if instance["tls"] else {}
-        origin = (
-            instance["origins"][0].removesuffix(":*") if instance["tls"] else "http://localhost"
-        )
-        self._options: dict[str, Any] = {
-            "origin": origin,
-            "proxy": None,
-            "ping_interval": None,
-        } | tls
+        self._options = as_page(instance)
 
     async def listen(self, channel: str, url: str, subscribed: asyncio.Event) -> None:
         """Count what one page is sent."""

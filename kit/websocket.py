@@ -29,6 +29,24 @@ def trust(instance: dict[str, Any]) -> ssl.SSLContext:
     return context
 
 
+def as_page(instance: dict[str, Any]) -> dict[str, Any]:
+    """Return how a page that may connect does so, as arguments of ``websockets``' ``connect``."""
+    options: dict[str, Any] = {
+        # The package of Webdis hangs without an Origin.
+        "origin": f"http://{instance['address']}",
+        "open_timeout": TIMEOUT_SECONDS,
+        # Webdis leaves a close without an answer.
+        "close_timeout": 0.2,
+        # The instance is near; a proxy of the host's is for what is far away, and Python does
+        # not know networks in no_proxy.
+        "proxy": None,
+        "ping_interval": None,  # browsers send none either
+    }
+    if instance["tls"]:
+        options |= {"origin": instance["origins"][0].removesuffix(":*"), "ssl": trust(instance)}
+    return options
+
+
 class Page:
     """An open WebSocket with blocking methods; a context manager that closes it.
 
@@ -46,27 +64,12 @@ class Page:
     """
 
     def __init__(self, instance: dict[str, Any], **options: Any) -> None:  # noqa: ANN401
-        # The package of Webdis hangs without an Origin.
-        origin = f"http://{instance['address']}"
-        if instance["tls"]:
-            origin = instance["origins"][0].removesuffix(":*")
-            options.setdefault("ssl", trust(instance))
-        # Webdis leaves a close without an answer.
-        # The instance is near; a proxy of the host's is for what is far away, and Python does
-        # not know networks in no_proxy.
-        defaults = {
-            "origin": origin,
-            "open_timeout": TIMEOUT_SECONDS,
-            "close_timeout": 0.2,
-            "proxy": None,
-            "ping_interval": None,  # browsers send none either
-        }
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         try:
             self._connection = self._run(
-                _connect(instance["webdis"]["url"], {**defaults, **options})
+                _connect(instance["webdis"]["url"], {**as_page(instance), **options})
             )
         except BaseException:
             self._stop()
