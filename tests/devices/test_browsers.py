@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from tests.browsers.test_core import (
@@ -22,6 +24,12 @@ STATES = (
 )
 
 
+@pytest.fixture(scope="module")
+def demo(start_demo):
+    """Start a demo that waits for devices as long as people's: a browser slows them down, too."""
+    return start_demo()
+
+
 def test_a_check_of_all_devices_is_shown_to_its_end(tab, demo, lab):  # noqa: F811  # the fixture
     lab.fault("r2", "refuse")
     tab.open(f"{demo.url}/devices/")
@@ -33,7 +41,6 @@ def test_a_check_of_all_devices_is_shown_to_its_end(tab, demo, lab):  # noqa: F8
     for part, well in (("tbody", "ok"), ("g", "done")):
         wanted = dict.fromkeys(lab.routers, well) | {"r2": "failed"}
         shown = STATES.format(part)
-        eventually(
-            lambda shown=shown, wanted=wanted: asked(tab, shown) == wanted,
-            f"what became of each device is not in its {part}",
-        )
+        with contextlib.suppress(AssertionError):
+            eventually(lambda shown=shown, wanted=wanted: asked(tab, shown) == wanted, part)
+        assert asked(tab, shown) == wanted, part
