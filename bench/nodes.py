@@ -119,9 +119,8 @@ async def measure(instance: dict[str, Any], spread: int, durability: Durability)
         async with asyncio.TaskGroup() as tasks:
             listening = await pages.open(tasks)
             sent = await asyncio.to_thread(publish, progresses, WARM_SECONDS)
-            before, began = used(instance), time.monotonic()
+            before = used(instance)
             count = await asyncio.to_thread(publish, progresses, SECONDS)
-            seconds = time.monotonic() - began
             after = used(instance)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(pages.had(sent + count), LATE_SECONDS)
@@ -132,7 +131,6 @@ async def measure(instance: dict[str, Any], spread: int, durability: Durability)
         "durability": durability,
         "spread": spread,
         "messages": count,
-        "seconds": seconds,
         "lost": sent + count - pages.received,
         "nodes": [
             {

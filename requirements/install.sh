@@ -76,7 +76,7 @@ own_pip() {
     own=$(sed -n '/^pip==/,/# via/p' "requirements/$group.txt")
     [ -n "$own" ] || return 0
     echo "$own" >.venv/pip.txt
-    install .venv/pip.txt
+    install .venv/pip.txt || return
     pip=".venv/bin/python -m pip"
 }
 if ! { own_pip && install "requirements/$group.txt"; }; then

@@ -15,6 +15,7 @@ DEMOS = [
     *("tests/app/test_jobs.py", "tests/app/test_server.py", "tests/app/test_sessions.py"),
     *("tests/app/test_crashes.py", "tests/app/test_health.py"),
 ]
+OTHER_APP = ["tests/app", *(f"--ignore={file}" for file in DEMOS)]
 QUICK_FAULTS = "redis_killed or webdis_killed or link_down"
 NODE_LESSON = "tutorial.md and Lose and server"
 # Of the table of faults the first and the planned failover; `make test-nodes` has all.
@@ -68,11 +69,6 @@ def pytest(*arguments: str) -> list[str]:
     """Return the command that runs these tests."""
     report = "--junitxml={reports}/report.xml"
     return [sys.executable, "-m", "pytest", report, "--durations=0", *arguments]
-
-
-def ignoring(files: list[str]) -> list[str]:
-    """Return the arguments that leave files out."""
-    return [f"--ignore={file}" for file in files]
 
 
 def kit(command: str) -> list[str]:
@@ -144,7 +140,7 @@ LANES = [
         up=True,
         environment={"PROVIDER": "local"},
         layers=[
-            Layer("app", pytest("tests/app", *ignoring(DEMOS), "-m", "not machine"), quick=True),
+            Layer("app", pytest(*OTHER_APP, "-m", "not machine"), quick=True),
             Layer("versions", pytest("tests/versions"), quick=True),
         ],
     ),

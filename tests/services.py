@@ -9,7 +9,9 @@ import signal
 from typing import TYPE_CHECKING, Any, Protocol
 
 import redis
+import yaml
 
+from kit.checkout import ROOT
 from kit.local.configuration import LOCAL_DIR
 from kit.local.provider import Local
 from kit.run_logged import Phases
@@ -35,9 +37,9 @@ class Redis(Protocol):
         """Return when another process of it answers."""
 
 
-# systemd 257 was seen not to find the control group that a stop had just emptied ("Failed to spawn
-# executor"; its issue 41278 is of that kind). The next time it does.
-AGAIN = "failed because of unavailable resources or another system error"
+# What a fault of systemd's says after which the same works; the role tells of it.
+ROLE = ROOT / "ansible/roles/systemd_service/vars/main.yml"
+AGAIN = yaml.safe_load(ROLE.read_text("utf-8"))["_systemd_service_again"]
 LAST_STEP = re.compile(r"systemctl (?:start|restart|reload) [^;&|]+$")
 
 
