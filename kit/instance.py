@@ -43,6 +43,12 @@ if TYPE_CHECKING:
     from kit.machine import Machine, MachineProvider
 
 MESSAGE_SECONDS = 60.0
+# Ansible makes a process for each task, and in each Python would look through all that the first
+# one has in memory for cycles. Without that a run takes a sixth less time, and no more memory.
+ANSIBLE_PLAYBOOK = [
+    *(str(ROOT / ".venv/bin/python"), "-P", "-c"),
+    "import gc; gc.disable(); from ansible.cli.playbook import main; main()",
+]
 ORIGINS = {
     "upstream": "built from the release archive",
     "debian-pool": "built from Debian's copy of the release",
@@ -189,12 +195,10 @@ def provision(
         recap = run_logged(
             "Provisioning",
             [
-                str(ROOT / ".venv/bin/ansible-playbook"),
-                "--inventory",
-                str(INVENTORY_FILE),
+                *ANSIBLE_PLAYBOOK,
+                *("--inventory", str(INVENTORY_FILE)),
+                *("--extra-vars", f"kit_sources={wanted.sources}"),
                 "kit/ansible/server.yml",
-                "--extra-vars",
-                f"kit_sources={wanted.sources}",
             ],
             log="provision",
             environment={"ANSIBLE_CONFIG": str(ROOT / "kit/ansible/ansible.cfg")},

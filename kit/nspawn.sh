@@ -23,11 +23,9 @@ nspawn_pid() {
 
 # The pid of its systemd, which lives on where systemd-nspawn was killed.
 system_pid() {
-    for file in /proc/[0-9]*/environ; do
-        pid=${file#/proc/} && pid=${pid%/environ}
-        if grep -qz "^WEBDIS_KIT_CONTAINER=$name\$" "$file" 2>/dev/null &&
-            grep -q '^NSpid:.*[[:space:]]1$' "/proc/$pid/status" 2>/dev/null; then
-            echo "$pid"
+    grep -lsz "^WEBDIS_KIT_CONTAINER=$name\$" /proc/[0-9]*/environ | while read -r file; do
+        if grep -qs '^NSpid:.*[[:space:]]1$' "${file%/environ}/status"; then
+            echo "$file" | cut -d/ -f3
         fi
     done
 }
@@ -112,6 +110,8 @@ remove_unit() {
     rm -f "/run/systemd/system/webdis-$name.service" "/etc/systemd/system/webdis-$name.service" \
         "/etc/systemd/system/multi-user.target.wants/webdis-$name.service"
     systemctl daemon-reload
+    # Its systemd was killed: a unit that has failed is remembered.
+    systemctl reset-failed "webdis-$name.service" 2>/dev/null || true
 }
 
 # systemd-resolved's own name servers, what programs of this host ask, and NetworkManager's where that is a
@@ -188,18 +188,24 @@ down() {
     rm -f "$directory/pid"
 }
 
+# Nothing of it is kept, so it need not be left in order: its services are not stopped one by one.
+end_at_once() {
+    name=$1 directory=$2
+    end_system
+    down "$name" "$directory"
+    remove_unit
+}
+
 # One of several on the same bridge.
 remove_node() {
-    down "$1" "$2"
-    remove_unit
+    end_at_once "$1" "$2"
     rm -rf "$directory"
 }
 
 # The bridge is not part of down: with it there, what clients send to a stopped instance
 # stays on this host; without it, passwords would leave by the default route.
 remove() {
-    down "$1" "$2"
-    remove_unit
+    end_at_once "$1" "$2"
     bridge=$3 table=$4
     nft delete table ip "$table" 2>/dev/null || true
     ip link delete "$bridge" 2>/dev/null || true

@@ -10,7 +10,7 @@ shift 2
 packages=$(echo "$*" | tr ' ' ',')
 
 # Part of the key, so that a changed recipe is a new archive.
-recipe="3 $suite $packages"
+recipe="4 $suite $packages"
 archive=$directory/debian-$suite-$(echo "$recipe" | sha256sum | cut -c1-12).tar
 
 # A download or a disk may have ended early. What a person put there, or an older kit, has no
@@ -66,6 +66,8 @@ if ! mmdebstrap --variant=minbase --include="$packages" \
     --dpkgopt='path-exclude=/usr/share/doc/*' \
     --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
+    --dpkgopt='path-exclude=/usr/bin/*-lto-dump-*' \
+    --dpkgopt='path-exclude=/usr/lib/*san.[as]*' \
     --customize-hook='rm -f "$1"/etc/ssh/ssh_host_* "$1"/etc/resolv.conf "$1"/etc/machine-id' \
     --customize-hook='mkdir -m 0700 -p "$1/root/.ssh"' \
     --customize-hook='systemctl --root="$1" enable systemd-networkd ssh' \

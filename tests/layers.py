@@ -52,8 +52,8 @@ class Lane:
             where they need none.
         up: Whether the instance is brought up before the first layer.
         builds: Whether it is the first that needs what is made once and kept: the root file
-            system, the programs that are compiled. Until it is up it counts for two lanes, unless
-            there are such programs.
+            system, the programs that are compiled. Until it is up no lane more than processors runs,
+            unless there are such programs.
         environment: Of all layers, and of what brings the instance up.
     """
 

@@ -11,6 +11,7 @@ import tempfile
 from typing import TYPE_CHECKING, Any
 
 from kit.checkout import INVENTORY_FILE, ROOT
+from kit.instance import ANSIBLE_PLAYBOOK
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +31,7 @@ ENVIRONMENT = {
 def command(playbook: Path, *options: str, **variables: Any) -> list[str]:
     """Return the command line that runs ``playbook`` with these variables."""
     return [
-        str(ROOT / ".venv/bin/ansible-playbook"),
+        *ANSIBLE_PLAYBOOK,
         *("--inventory", str(INVENTORY_FILE)),
         *("--extra-vars", json.dumps(variables)),
         *options,

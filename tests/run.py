@@ -36,7 +36,7 @@ REPORT_SECONDS = 30.0  # between two lines that say what is running
 # How long what was told to end may take, first to put back what it has changed.
 END_SECONDS = ((signal.SIGINT, 90.0), (signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0))
 LINES_SHOWN = 15  # of the log of a command that failed and has no report
-MESSAGE_WIDTH = 160
+MESSAGE_WIDTH = 300
 # In the environment of all that a run starts, so that what is left of it can be found.
 MARK = "KIT_TEST_RUN"
 CHOICES = {
@@ -90,7 +90,9 @@ def read_report(row: Row, report: Path) -> None:
         # A test may pass, and what cleans up after it fail: that is one that failed.
         troubles = [result for result in case.result if not isinstance(result, Skipped)]
         said = [str(one.message or one.text or "").strip() for one in troubles or case.result]
-        line = f"{where}: {said[0].splitlines()[0][:MESSAGE_WIDTH]}" if any(said) else where
+        # What a page showed instead stands in the lines after the first.
+        told = " ".join(said[0].split())[:MESSAGE_WIDTH] if any(said) else ""
+        line = f"{where}: {told}" if told else where
         if troubles:
             row.failed += 1
             row.failures.append(line)
@@ -160,7 +162,8 @@ class Run:
         self._running: dict[str, float] = {}  # since when, by name
         # Tests wait for much of their time, and those of `make test` for more of it: lanes more
         # than there are processors.
-        self._places = asyncio.Semaphore((os.cpu_count() or 1) + (2 if choice == "quick" else 1))
+        self._spare = 2 if choice == "quick" else 1
+        self._places = asyncio.Semaphore((os.cpu_count() or 1) + self._spare)
         self._containers = set(container.of_this_checkout())  # before it
         self._folders = set(INSTANCES_DIR.glob("*"))
         self.rows: dict[str, Row] = {}
@@ -183,7 +186,9 @@ class Run:
             if lane.up:
                 up = Layer(f"make up ({lane.name})", kit(self._up))
                 builds = lane.builds and not any((CACHE_DIR / "builds").glob("*.tar.gz"))
-                async with self._places if builds else contextlib.nullcontext():
+                async with contextlib.AsyncExitStack() as spare:
+                    for _ in range(self._spare if builds else 0):
+                        await spare.enter_async_context(self._places)
                     row = await self._layer(up, environment)
                 if row.failed:
                     for layer in layers:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from kit.checkout import ROOT
+from kit.instance import ANSIBLE_PLAYBOOK
 
 ANSIBLE = ROOT / "ansible"
 
@@ -33,7 +34,7 @@ def read(file):
 
 def playbook(*arguments, cwd=ANSIBLE, inventory="localhost,"):
     return subprocess.run(
-        [ROOT / ".venv/bin/ansible-playbook", "--inventory", inventory, *arguments],
+        [*ANSIBLE_PLAYBOOK, "--inventory", inventory, *arguments],
         cwd=cwd,
         env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "kit/ansible/ansible.cfg")},
         capture_output=True,
