@@ -18,7 +18,7 @@ export LC_ALL := $(if $(filter Darwin,$(shell uname)),en_US.UTF-8,C.UTF-8)
 export PROVIDER SUITE SOURCES METRICS TLS TLS_CERTIFICATE TLS_KEY ORIGINS ORPHANS HOST PORT JSON QUICK SCENARIO BOOT LAB ROUTER KIND NODES NODE
 KIT := .venv/bin/python -m kit
 
-.PHONY: help up provision down destroy status ip ssh node-stop node-start verify lab lab-fault doctor demo test test-all test-roles test-tls test-devices test-nodes test-versions test-security test-collection test-faults test-cures mutants test-vm bench bench-up bench-publisher bench-nodes bench-devices dist dist-collection dist-python dist-javascript lint screenshots sbom audit diagrams role-docs client-docs dashboard lock
+.PHONY: help up provision down destroy status ip ssh node-stop node-start verify lab lab-fault doctor demo test test-all test-roles test-tls test-devices test-nodes test-versions test-security test-collection test-faults test-cures mutants test-vm bench bench-up bench-publisher bench-nodes bench-devices dist dist-collection dist-python dist-javascript lint lint-roles lint-others screenshots sbom audit diagrams role-docs client-docs dashboard lock
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
@@ -152,12 +152,17 @@ bench-devices: .venv/ops.stamp .venv/demo.stamp .venv/devices.stamp running ## a
 
 ANSIBLE_LINT := PATH="$(CURDIR)/.venv/bin:$$PATH" ansible-lint --offline --profile production
 lint: $(TESTED) ## ruff, mypy, tsc, ansible-lint, yamllint
+	@$(MAKE) --no-print-directory --jobs=2 lint-roles lint-others
+
+lint-roles:
+	cd ansible && $(ANSIBLE_LINT)
+
+lint-others:
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	$(NODEJS) node_modules/.bin/tsc
 	.venv/bin/yamllint --strict .
-	cd ansible && $(ANSIBLE_LINT)
 	cd kit/ansible && $(ANSIBLE_LINT) --exclude ../../ansible # which it would follow the roles into
 
 dist: dist-collection dist-python dist-javascript ## build collection, wheel, source archive and npm package into dist/

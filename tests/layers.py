@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 SCENARIOS = [sys.executable, "-m", "tests.scenarios"]
 DOCUMENTS = "tests/docs/test_documents.py"
 FAULTS = "tests/faults/test_faults.py"
-# Two dozen runs of a role, each cut or spoilt in another way: the TLS lane has them.
+# Two dozen runs of a role, each cut or spoilt in another way: not in `make test`.
 BUILDS = "tests/server/test_source_build.py"
 # Of tests/app those that start one demo after another.
 DEMOS = [
@@ -52,8 +52,8 @@ class Lane:
             where they need none.
         up: Whether the instance is brought up before the first layer.
         builds: Whether it is the first that needs what is made once and kept: the root file
-            system, the programs that are compiled. Until it is up no lane more than processors runs,
-            unless there are such programs.
+            system, the programs that are compiled. Until it is up no more lanes run than there are
+            processors, unless there are such programs.
         environment: Of all layers, and of what brings the instance up.
     """
 
@@ -104,6 +104,7 @@ LANES = [
             Layer("surroundings", pytest("tests/surroundings")),
             Layer("three faults", pytest(FAULTS, "-k", QUICK_FAULTS), quick=True),
             Layer("other faults", pytest(FAULTS, "-k", f"not ({QUICK_FAULTS})")),
+            Layer("builds", pytest(BUILDS)),
         ],
     ),
     Lane(
@@ -114,8 +115,8 @@ LANES = [
         layers=[
             Layer("verify, TLS", kit("verify")),
             Layer("edge", pytest("tests/tls", "tests/faults/test_edge.py")),
-            Layer("server, TLS", pytest("tests/server")),
-            Layer("e2e, TLS", pytest("tests/e2e")),
+            Layer("server, TLS", pytest("tests/server", "--ignore", BUILDS)),
+            Layer("e2e, TLS", pytest("tests/e2e", "-m", "not appearance")),
             Layer("make up without TLS", kit("up"), environment={"TLS": "0"}),
             Layer("edge taken away", pytest("tests/security/test_edge_absent.py")),
         ],

@@ -70,11 +70,13 @@ def project(tarball, tmp_path_factory):
     return folder
 
 
+@pytest.mark.appearance
 def test_the_tarball_is_well_made(tarball):
     succeed(TOOLS / "publint", "run", "--strict", str(tarball), cwd=ROOT)
     succeed(TOOLS / "attw", str(tarball), "--profile", "esm-only", cwd=ROOT)
 
 
+@pytest.mark.appearance
 def test_it_has_what_it_needs_and_no_more(project):
     package = project / "node_modules/webdis-progress"
     assert {path.name for path in package.iterdir()} == {
@@ -84,6 +86,7 @@ def test_it_has_what_it_needs_and_no_more(project):
         assert (package / name).read_text() == (folder / name).read_text()
 
 
+@pytest.mark.appearance
 def test_a_strict_typescript_file_compiles_and_a_wrong_one_does_not(project):
     (project / "main.ts").write_text(MAIN)
     succeed(TOOLS / "tsc", *STRICT, "main.ts", cwd=project)

@@ -59,6 +59,7 @@ def open_page(visitor):
     return open_
 
 
+@pytest.mark.appearance
 def test_the_style_of_all_pages_is_small():
     files = list((ROOT / "demo_app/static").glob("*.css"))
     assert files
@@ -126,6 +127,7 @@ def test_without_javascript_the_start_page_runs_too(visitor):
     expect(page.get_by_role("button", name="Run it again")).to_be_visible()
 
 
+@pytest.mark.appearance
 @pytest.mark.parametrize("size", SIZES)
 def test_nothing_moves_while_messages_come(open_page, size):
     page = open_page("/", viewport=SIZES[size])
@@ -146,6 +148,7 @@ def test_nothing_moves_while_messages_come(open_page, size):
     assert page.evaluate("shifts") == []
 
 
+@pytest.mark.appearance
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("path", ["/", "/shared/", "/no-such-page"])
 def test_nothing_moves_while_a_page_comes_in_pieces(open_page, size, path):
@@ -154,6 +157,7 @@ def test_nothing_moves_while_a_page_comes_in_pieces(open_page, size, path):
     assert page.evaluate(IN_PIECES, html) == []
 
 
+@pytest.mark.appearance
 def test_the_start_page_is_light(visitor, results):
     def look():
         context = visitor()

@@ -93,6 +93,7 @@ def audit(page, demo):
     yield "lesson-audit"
 
 
+@pytest.mark.appearance
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("tour", [lessons, pytest.param(audit, marks=pytest.mark.machine)])
 def test_each_page_is_accessible_and_fits(visitor, demo, tour, scheme):
@@ -113,6 +114,7 @@ def test_each_page_is_accessible_and_fits(visitor, demo, tour, scheme):
     assert seen >= expected, "pages that the tour forgets"
 
 
+@pytest.mark.appearance
 def test_the_start_page_as_a_moving_picture(visitor, start_demo, results):
     """Leave what README.md begins with: a run, the plug pulled, and nothing lost."""
     demo = start_demo()  # at the pace of `make demo`

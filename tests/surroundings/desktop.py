@@ -103,4 +103,5 @@ def runs(name: str) -> str:
 def remove(name: str) -> None:
     """Let the person remove their container, of which nothing is left."""
     on_host("cd kit && python3 -m kit destroy", "person")
-    assert name not in on_host("systemctl list-unit-files; systemctl list-units --all; ls /var/lib/webdis-kit; ip link")
+    units = "systemctl list-unit-files; systemctl list-units --all"
+    assert name not in on_host(f"{units}; ls /var/lib/webdis-kit; ip link")
