@@ -150,7 +150,9 @@ bench-nodes: .venv/ops.stamp .venv/demo.stamp .venv/bench.stamp running ## what 
 bench-devices: .venv/ops.stamp .venv/demo.stamp .venv/devices.stamp running ## a check of the lab: seconds by workers, what reporting costs; writes docs/devices.md
 	@.venv/bin/python -m bench.devices
 
-ANSIBLE_LINT := PATH="$(CURDIR)/.venv/bin:$$PATH" ansible-lint --offline --profile production
+# Without the collector of cycles, as `make up` runs Ansible: a fifth less time.
+ANSIBLE_LINT := PATH="$(CURDIR)/.venv/bin:$$PATH" python -P -c 'import gc, sys; gc.disable(); \
+    from ansiblelint.__main__ import main; sys.exit(main())' --offline --profile production
 lint: $(TESTED) ## ruff, mypy, tsc, ansible-lint, yamllint
 	@$(MAKE) --no-print-directory --jobs=2 lint-roles lint-others
 

@@ -38,7 +38,7 @@ def test_a_report_is_counted(row, tmp_path):
     (tmp_path / "report.xml").write_text(REPORT)
     fill_in(row, tmp_path, 1)
     assert counts([row]) == "2 passed, 2 failed, 1 skipped"
-    assert row.failures == ["a bad: AssertionError: it is", "a unclean: tear-down"]
+    assert row.failures == ["a bad: AssertionError: it is more", "a unclean: tear-down"]
     assert row.skips == ["a left out: no such device"]
 
 
