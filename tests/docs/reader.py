@@ -246,7 +246,6 @@ class Reader:
             self._page.set_viewport_size(
                 {"width": PICTURE_WIDTH, "height": int(height or PICTURE_HEIGHT)}
             )
-            self._page.emulate_media(reduced_motion="reduce")  # each bar where it goes
             self._page.screenshot(path=PICTURES / f"{name}.png")
 
     def _act(self, block: Block, line: str) -> None:

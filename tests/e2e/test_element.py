@@ -369,7 +369,7 @@ def test_ten_thousand_messages_stay_smooth(open_page, channel, results):
         channel.store(
             f"Message {number} says something of an ordinary length", task=f"task-{number % 50}"
         )
-    page = open_page(channel, after=0)
+    page = open_page(channel, after=0, reduced_motion="no-preference")
     page.wait_for_function(f"() => document.querySelector('run-progress').run.seq === {MESSAGES}")
     expect(page.locator("#state")).to_have_text("connected")
 

@@ -50,7 +50,7 @@ IN_PIECES = """async (html) => {
 @pytest.fixture
 def open_page(visitor):
     def open_(path, **options):
-        context = visitor(**options)
+        context = visitor(reduced_motion="no-preference", **options)
         context.add_init_script(WATCH)
         page = context.new_page()
         page.goto(path)
@@ -160,7 +160,7 @@ def test_nothing_moves_while_a_page_comes_in_pieces(open_page, size, path):
 @pytest.mark.appearance
 def test_the_start_page_is_light(visitor, results):
     def look():
-        context = visitor()
+        context = visitor(reduced_motion="no-preference")
         page = context.new_page()
         network = context.new_cdp_session(page)
         network.send("Network.enable")

@@ -118,7 +118,8 @@ def test_each_page_is_accessible_and_fits(visitor, demo, tour, scheme):
 def test_the_start_page_as_a_moving_picture(visitor, start_demo, results):
     """Leave what README.md begins with: a run, the plug pulled, and nothing lost."""
     demo = start_demo()  # at the pace of `make demo`
-    page = visitor(color_scheme="light", viewport={"width": 1120, "height": 700}).new_page()
+    size = {"width": 1120, "height": 700}
+    page = visitor(reduced_motion="no-preference", color_scheme="light", viewport=size).new_page()
     page.goto(demo.url)
     live = page.locator("#live")
     expect(page.locator("#numbers li")).not_to_have_count(0)

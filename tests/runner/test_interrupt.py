@@ -25,12 +25,13 @@ LANES = [
         name or "plain",
         instance=name,
         up=True,
-        layers=[Layer(f"held {name}", pytest("tests/faults/test_held.py"))],
+        environment={{"PROVIDER": provider}},
+        layers=[Layer(f"held {{name}}", pytest(f"tests/faults/test_held_{{provider}}.py"))],
     )
-    for name in ("", "second")
+    for name, provider in (("", "container"), ("second", "{second}"))
 ]
 """
-HELD = """
+IN_A_CONTAINER = """
 import threading
 
 from kit.checkout import INSTANCE, ROOT
@@ -48,6 +49,17 @@ def test_held(scene, instance, start_demo):
     finally:
         host.remove()
 """
+ON_THIS_HOST = """
+import threading
+
+from kit.checkout import INSTANCE, ROOT
+
+
+def test_held(start_demo):
+    start_demo()
+    (ROOT / f"held-{INSTANCE}").touch()
+    threading.Event().wait()
+"""
 MAKE_SECONDS = 280
 END_SECONDS = 120
 
@@ -57,7 +69,13 @@ def output(*command):
 
 
 @pytest.fixture
-def checkout(tmp_path):
+def second():
+    """Return the provider of the second instance."""
+    return "local"
+
+
+@pytest.fixture
+def checkout(tmp_path, second):
     """Return a copy of this checkout that has those layers."""
     copy = tmp_path / "checkout"
     for name in output("git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard").split("\n"):
@@ -66,8 +84,9 @@ def checkout(tmp_path):
             shutil.copy(ROOT / name, copy / name)
     (copy / ".venv").symlink_to(ROOT / ".venv")
     with (copy / "tests/layers.py").open("a") as layers:
-        layers.write(LANES)
-    (copy / "tests/faults/test_held.py").write_text(HELD)
+        layers.write(LANES.format(second=second))
+    (copy / "tests/faults/test_held_container.py").write_text(IN_A_CONTAINER)
+    (copy / "tests/faults/test_held_local.py").write_text(ON_THIS_HOST)
     return copy
 
 
@@ -132,9 +151,13 @@ def test_while_tests_hold_what_they_have_made(checkout, run, tmp_path, number):
         MAKE_SECONDS,
     )
     assert run.poll() is None, (tmp_path / "output").read_text()
-    namespaces = {file.read_text() for file in checkout.glob("held-*")}
+    namespaces = {text for file in checkout.glob("held-*") if (text := file.read_text())}
     assert namespaces <= set(output("ip", "netns").split())
-    assert len(names) == len(bridges(names)) == len(loop_devices()) == 2
+    assert len(names) == len(bridges(names)) == len(loop_devices()) == len(namespaces) == 1
+    # What runs on this host is apart from who has started it, without its environment.
+    pid = (checkout / ".kit/instances/second/local/redis.pid").read_text()
+    on_this_host = Path(f"/proc/{pid.strip()}")
+    assert on_this_host.exists()
     assert len(processes(run.mark)) > 10
     run.send_signal(number)
     assert run.wait(END_SECONDS) == 128 + number
@@ -143,10 +166,12 @@ def test_while_tests_hold_what_they_have_made(checkout, run, tmp_path, number):
     assert bridges(names) == set()
     assert not namespaces & set(output("ip", "netns").split())
     assert loop_devices() == processes(run.mark) == []
+    assert not on_this_host.exists()
     assert not list((checkout / ".kit/instances").glob("*"))
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("second", ["container"])
 def test_while_instances_are_made(checkout, run, tmp_path):
     names = eventually(
         lambda: len(found := instances(checkout)) == 2 and found, "no instances", MAKE_SECONDS
