@@ -168,8 +168,12 @@ def test_a_worker_that_redis_has_forgotten_is_known_again(app, start_demo):
     with app.app_context():
         demo.eventually(worker.alive, "no worker has begun")
         (known,) = worker.DemoWorker.all(queue=queue.current(), serializer=JSONSerializer)
+        os.kill(known.pid, signal.SIGSTOP)  # it would make itself known before that is looked at
+        stat = Path(f"/proc/{known.pid}/stat")
+        demo.eventually(lambda: ") T " in stat.read_text(), "the worker does not stop")
         connections.jobs().delete(known.key)
         assert worker.alive() == 0
+        os.kill(known.pid, signal.SIGCONT)
         demo.eventually(worker.alive, "the worker is not known again")
         (again,) = worker.DemoWorker.all(queue=queue.current(), serializer=JSONSerializer)
     assert (again.pid, again.hostname) == (known.pid, known.hostname)
