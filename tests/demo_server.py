@@ -170,10 +170,14 @@ class Demo:
             lambda: next(iter(children(self.process_of("worker"))), None), "no job is worked on"
         )
 
+    def state_of(self, pid):
+        """Return the letter for the state of a process, as proc_pid_stat(5) has it."""
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
     def has_ended(self, pid):
         """Has a process ended, whether or not anybody has asked how?"""
         try:
-            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+            return self.state_of(pid) == "Z"
         except FileNotFoundError:
             return True
 

@@ -169,8 +169,7 @@ def test_a_worker_that_redis_has_forgotten_is_known_again(app, start_demo):
         demo.eventually(worker.alive, "no worker has begun")
         (known,) = worker.DemoWorker.all(queue=queue.current(), serializer=JSONSerializer)
         os.kill(known.pid, signal.SIGSTOP)  # it would make itself known before that is looked at
-        stat = Path(f"/proc/{known.pid}/stat")
-        demo.eventually(lambda: ") T " in stat.read_text(), "the worker does not stop")
+        demo.eventually(lambda: demo.state_of(known.pid) == "T", "the worker does not stop")
         connections.jobs().delete(known.key)
         assert worker.alive() == 0
         os.kill(known.pid, signal.SIGCONT)
