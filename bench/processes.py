@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 SERVER_CORE, CLIENT_CORE = 0, 1
 _START_SECONDS = 20.0
@@ -23,12 +24,31 @@ class ServerError(Exception):
     """A system could not be started; the message says which and why."""
 
 
+# Below the ports that systems give by themselves, for example to a program that connects: it
+# could get one between the choice and the server's start. PROVIDER=local has others.
+_PORT_BLOCKS = range(10_000, 16_000, 100)
+
+
+def _free_ports() -> Iterator[int]:
+    """Yield ports of a block that is this program's: it holds the block's first port."""
+    for first in _PORT_BLOCKS:
+        with contextlib.suppress(OSError), socket.socket() as claim:
+            claim.bind(("127.0.0.1", first))
+            for port in itertools.cycle(range(first + 1, first + _PORT_BLOCKS.step)):
+                with contextlib.suppress(OSError):
+                    with socket.socket() as probe:
+                        probe.bind(("127.0.0.1", port))
+                    yield port
+    msg = f"All ports of 127.0.0.1 from {_PORT_BLOCKS.start} to {_PORT_BLOCKS.stop} are taken."
+    raise ServerError(msg)
+
+
+_FREE_PORTS = _free_ports()
+
+
 def free_port() -> int:
-    """Return a port of the loopback that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port of the loopback that nobody has, and no other run of tests or bench gives."""
+    return next(_FREE_PORTS)
 
 
 STARTED: list[Program] = []  # in the order in which they were started

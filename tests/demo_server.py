@@ -8,7 +8,6 @@ import os
 import re
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
+from bench.processes import free_port
 from kit.checkout import ROOT
 
 # `make mutants` waits less, as most of what it waits for never comes.
@@ -30,13 +30,6 @@ def eventually(condition, what, seconds=WAIT_SECONDS):
         assert time.monotonic() < deadline, what
         time.sleep(0.05)
     return value
-
-
-def free_port():
-    """Return a port of the loopback address that nobody has: another checkout's demo may run."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def children(pid):

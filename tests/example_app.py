@@ -9,8 +9,8 @@ import shutil
 import subprocess
 import sys
 
+from bench.processes import free_port
 from kit.checkout import ROOT
-from tests.demo_server import free_port
 
 # A reader puts names of their own there; one of them is hostile.
 DEVICES = ["core-1", "<img src=x onerror=alert(1)>", "edge-1"]

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Self
 
 import redis
 
+from bench.processes import free_port
 from kit.checkout import SSH_CONFIG
 from kit.local.configuration import LOCAL_DIR
-from tests.demo_server import eventually, free_port
+from tests.demo_server import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path

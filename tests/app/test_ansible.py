@@ -9,9 +9,10 @@ import sys
 
 import pytest
 
+from bench.processes import free_port
 from kit.checkout import ROOT
 from kit.tls import CA_FILE
-from tests.demo_server import eventually, free_port
+from tests.demo_server import eventually
 from webdis_progress import Progress, events_after, replay
 
 PLUGIN = "webdis_kit.server.progress"

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from bench.processes import free_port
 from demo_app.ownership import digest
-from tests.demo_server import Visitor, eventually, free_port
+from tests.demo_server import Visitor, eventually
 
 TOKEN = "a token of twenty characters or more"
 

@@ -11,9 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import redis
 
+from bench.processes import free_port
 from kit.local.configuration import LOCAL_DIR
 from tests.app.own_redis import OwnRedis
-from tests.demo_server import eventually, free_port
+from tests.demo_server import eventually
 from webdis_progress.sentinel import AsyncSentinel, Sentinel
 
 NAME = "demo"

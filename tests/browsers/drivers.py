@@ -18,7 +18,8 @@ from pathlib import Path
 
 from websockets.sync.client import connect
 
-from tests.demo_server import eventually, free_port
+from bench.processes import free_port
+from tests.demo_server import eventually
 
 SECONDS = 60
 # A script that meets the change from one page to the next is never answered: it is asked again.

@@ -48,6 +48,7 @@ def row(page, name):
 
 def rows(page):
     """Return state and text of each device, as the page shows them at the end."""
+    expect(page.get_by_role("link", name="JSON")).to_be_visible()  # the page has asked for them
     return page.locator("tbody[data-device]").evaluate_all(
         "rows => Object.fromEntries(rows.map(row => [row.dataset.device,"
         " [row.dataset.state, row.querySelector('.text').textContent.trim()]]))"
@@ -73,7 +74,6 @@ def test_rows_and_picture_follow_a_run_to_its_end_on_each_page(context, lab):
     lab.fault("r2", "refuse")  # ends the connection, and the next one is refused
     for one in (page, tab, reloaded):
         expect(one.locator("#status")).to_have_text("failed", timeout=40_000)
-        expect(one.get_by_role("link", name="JSON")).to_be_visible()
     late = context.new_page()
     late.goto(page.url)
     # The server has drawn it `ok`; the run's own word for it comes with the last messages.

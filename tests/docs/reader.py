@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -177,7 +178,8 @@ class Reader:
     def _end(self, command: str) -> None:
         """Press Ctrl-C where ``command`` runs."""
         process = self._background.pop(command)
-        os.killpg(process.pid, signal.SIGINT)
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+            os.killpg(process.pid, signal.SIGINT)
         process.wait(timeout=60)
 
     def _see(self, text: str) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.processes import free_port
 from kit import container
 from kit.checkout import CACHE_DIR, ENV_FILE, INSTANCES_DIR, KIT_DIR, ROOT
-from tests.demo_server import free_port
 from tests.docs.blocks import Block, blocks
 from tests.docs.reader import Reader
 

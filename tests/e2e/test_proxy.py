@@ -13,9 +13,10 @@ import urllib.request
 import pytest
 from playwright.sync_api import expect
 
+from bench.processes import free_port
 from kit.checkout import CACHE_DIR, ROOT
 from kit.system import as_root
-from tests.demo_server import Visitor, eventually, free_port
+from tests.demo_server import Visitor, eventually
 
 PREFIX = "/demo"
 PACKAGES = {"nginx": ["nginx"], "caddy": ["caddy"]}

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.processes import free_port
 from kit.checkout import CACHE_DIR, ROOT
 from kit.system import as_root
-from tests.demo_server import eventually, free_port
+from tests.demo_server import eventually
 
 USER = 54321  # of no account: so has a container that gives each of its users a number
 # A home and a checkout with characters that a shell, Make, and Python's formats take for theirs.

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import redis
 
+from bench.processes import free_port
 from kit.checkout import SSH_CONFIG
-from tests.demo_server import free_port
 
 if TYPE_CHECKING:
     from testinfra.host import Host
