@@ -166,7 +166,7 @@ def redis(variables: Variables) -> tuple[Path, dict[str, Any]]:
     found = archive("redis", variables.value("redis_candidates"), _archives(variables))
     assert found is not None  # noqa: S101  # for the type checker: it is not optional
     make, install = variables.value("_redis_make"), variables.value("_redis_make_install")
-    return _installed("redis", found, make, install, variables)
+    return installed("redis", found, make, install, variables)
 
 
 def webdis(variables: Variables) -> tuple[Path, dict[str, Any]]:
@@ -181,7 +181,7 @@ def webdis(variables: Variables) -> tuple[Path, dict[str, Any]]:
     if found is None:
         return package.webdis(OPT_DIR)
     make, install = variables.value("_webdis_make"), variables.value("_webdis_make_install")
-    return _installed("webdis", found, make, install, variables)
+    return installed("webdis", found, make, install, variables)
 
 
 def _archives(variables: Variables) -> str:
@@ -198,10 +198,24 @@ def _system() -> list[str]:
     return [platform.machine(), *platform.libc_ver(), *names]
 
 
-def _installed(
+def installed(
     name: str, found: dict[str, Any], make: str, install: str, variables: Variables
 ) -> tuple[Path, dict[str, Any]]:
-    """Install a build from the cache, or make it."""
+    """Install a build from the cache, or make it.
+
+    Args:
+        name: What it is of.
+        found: The archive, as `archive` returns it.
+        make: The shell's commands that build it, in the archive's folder.
+        install: Those that put it into ``PREFIX``.
+        variables: Of this host.
+
+    Returns:
+        Its folder, and what it is made of.
+
+    Raises:
+        KitError: The build failed; the end of its log has been shown.
+    """
     record = {key: found[key] for key in ("version", "url", "sha256", "origin")}
     record |= {"make": make, "install": install, "system": _system()}
     key = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,7 +1,7 @@
 """Put one small fault after another into a copy of the checkout: each must turn its tests red.
 
 ``python -m tests.mutants.run [WORD]``: all of ``mutants.yml``, or those whose fault or file
-has the word. There are three copies below ``.kit``, which work side by side: one with a server, one
+has the word. There are four copies below ``.kit``, which work side by side: one with a server, two
 with an instance of ``PROVIDER=local``, one for what needs neither. They go in the end. What the
 tests printed is in ``.kit/mutants-*.log``.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import math
 import os
 import re
 import shutil
@@ -41,8 +42,10 @@ run = provision(*sys.argv[1:])
 print(run.stdout, run.stderr)
 sys.exit(run.returncode)
 """
-# The provider of each copy's instance; where a test runs, by its folder.
+# The provider of each kind's instance, how many copies of a kind share its mutants, and where
+# a test runs, by its folder.
 PROVIDERS = {"server": "container", "local": "local", "host": ""}
+COPIES = {"server": 1, "local": 2, "host": 1}
 FOLDERS = {
     "host": ("tests/unit/", "tests/js/", "tests/ruby/"),
     "local": ("tests/app/", "tests/e2e/"),
@@ -69,8 +72,8 @@ class Mutant:
     server: bool = False
 
     @property
-    def copy(self) -> str:
-        """Return the name of the copy that it is tried in."""
+    def kind(self) -> str:
+        """Return the kind of copy that it is tried in."""
         if not self.provision and not self.server:
             for name, folders in FOLDERS.items():
                 if all(test.startswith(folders) for test in self.red):
@@ -132,13 +135,14 @@ class Copy:
     """A copy of the checkout, in which commands run one after the other.
 
     Args:
-        name: One of `PROVIDERS`.
+        kind: One of `PROVIDERS`.
+        name: No other copy has it.
         mutants: What is tried in it.
     """
 
-    def __init__(self, name: str, mutants: list[Mutant]) -> None:
+    def __init__(self, kind: str, name: str, mutants: list[Mutant]) -> None:
         self._mutants = mutants
-        self._provider = PROVIDERS[name]
+        self._provider = PROVIDERS[kind]
         self._folder = KIT_DIR / f"mutants-{name}"
         self.log = KIT_DIR / f"mutants-{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -299,11 +303,14 @@ def main() -> int:
         return 2
     start = time.monotonic()
     KIT_DIR.mkdir(mode=0o700, exist_ok=True)
-    copies = [
-        Copy(name, chosen)
-        for name in PROVIDERS
-        if (chosen := [mutant for mutant in mutants if mutant.copy == name])
-    ]
+    copies = []
+    for kind, number in COPIES.items():
+        chosen = [mutant for mutant in mutants if mutant.kind == kind]
+        size = math.ceil(len(chosen) / number)
+        copies += [  # neighbours in the list have tests in common
+            Copy(kind, f"{kind}-{first // size + 1}", chosen[first : first + size])
+            for first in range(0, len(chosen), size or 1)
+        ]
     with concurrent.futures.ThreadPoolExecutor() as pool:
         try:
             for one in copies:

@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -95,6 +96,39 @@ def test_of_two_builds_the_second_says_that_it_waits(tmp_path, capsys):
         assert not entered.is_set()
     thread.join(60)
     assert entered.is_set()
+
+
+def test_a_finished_build_that_a_disk_has_spoilt_is_built_again(tmp_path, monkeypatch, capsys):
+    for folder in ("cache", "finished", "source"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "source/program").write_text("#!/bin/sh\necho well\n")
+    archive = tmp_path / "program.tar"
+    subprocess.run(["tar", "-C", tmp_path, "-cf", archive, "source"], check=True)
+    found = dict.fromkeys(("url", "sha256", "origin"), "") | {"version": "1", "path": str(archive)}
+    settings = {
+        "source_build_binary_cache_dir": str(tmp_path / "finished"),
+        "_source_build_jobs": 1,
+    }
+    monkeypatch.setattr(build, "CACHE_DIR", tmp_path / "cache")
+
+    def install(checkout):
+        """Return the build as a checkout that has none gets it, and what was said."""
+        monkeypatch.setattr(build, "OPT_DIR", tmp_path / checkout)
+        commands = ("chmod +x program", 'cp program "$PREFIX"')
+        prefix, _ = build.installed(
+            "program", found, *commands, SimpleNamespace(value=settings.get)
+        )
+        assert subprocess.check_output([prefix / "program"], text=True) == "well\n"
+        return capsys.readouterr().out
+
+    assert "Building program 1" in install("first")
+    assert install("second") == "", "it is taken from the cache"
+    (finished,) = (tmp_path / "finished").glob("*.tar.gz")
+    os.truncate(finished, finished.stat().st_size - 20)
+    said = install("third")
+    assert f"{finished} is damaged: it is built again." in said
+    assert "Building program 1" in said
+    assert install("fourth") == "", "it is whole again"
 
 
 @pytest.mark.parametrize(("version", "user"), [("0.1.9", "default"), ("0.1.13", "webdis")])
