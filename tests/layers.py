@@ -100,9 +100,7 @@ LANES = [
                 pytest("tests/app", "tests/e2e", "-m", "machine"),
                 quick=True,
             ),
-            Layer("walls", pytest("tests/security"), quick=True),
             Layer("surroundings", pytest("tests/surroundings")),
-            Layer("three faults", pytest(FAULTS, "-k", QUICK_FAULTS), quick=True),
             Layer("other faults", pytest(FAULTS, "-k", f"not ({QUICK_FAULTS})")),
             Layer("builds", pytest(BUILDS)),
         ],
@@ -134,6 +132,15 @@ LANES = [
         up=True,
         environment={"PROVIDER": "local"},
         layers=[Layer("app, demos", pytest(*DEMOS, "-m", "not machine"), quick=True)],
+    ),
+    Lane(  # apart from plain, which is the longest already
+        "walls",
+        instance="walls",
+        up=True,
+        layers=[
+            Layer("walls", pytest("tests/security"), quick=True),
+            Layer("three faults", pytest(FAULTS, "-k", QUICK_FAULTS), quick=True),
+        ],
     ),
     Lane(
         "app",
