@@ -120,4 +120,6 @@ def _of_this_host(open_files: int) -> dict[str, object]:
         "_redis_data_dir": ".",
         # No TLS, no systemd, and no symbols for a debugger.
         "_redis_make_features": "DEBUG=",
+        # Who waits for it is one developer: 10 µs more a message, and a quarter less to build.
+        "_redis_optimization": "-O1",
     }
