@@ -100,6 +100,7 @@ LANES = [
                 pytest("tests/app", "tests/e2e", "-m", "machine"),
                 quick=True,
             ),
+            Layer("three faults", pytest(FAULTS, "-k", QUICK_FAULTS), quick=True),
             Layer("surroundings", pytest("tests/surroundings")),
             Layer("other faults", pytest(FAULTS, "-k", f"not ({QUICK_FAULTS})")),
             Layer("builds", pytest(BUILDS)),
@@ -133,15 +134,6 @@ LANES = [
         environment={"PROVIDER": "local"},
         layers=[Layer("app, demos", pytest(*DEMOS, "-m", "not machine"), quick=True)],
     ),
-    Lane(  # apart from plain, which is the longest already
-        "walls",
-        instance="walls",
-        up=True,
-        layers=[
-            Layer("walls", pytest("tests/security"), quick=True),
-            Layer("three faults", pytest(FAULTS, "-k", QUICK_FAULTS), quick=True),
-        ],
-    ),
     Lane(
         "app",
         instance="app",
@@ -151,6 +143,12 @@ LANES = [
             Layer("app", pytest(*OTHER_APP, "-m", "not machine"), quick=True),
             Layer("versions", pytest("tests/versions"), quick=True),
         ],
+    ),
+    Lane(  # apart from plain, which is the longest already
+        "walls",
+        instance="walls",
+        up=True,
+        layers=[Layer("walls", pytest("tests/security"), quick=True)],
     ),
     Lane(
         "documents",
