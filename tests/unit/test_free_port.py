@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 from bench.processes import free_port
 from kit.checkout import ROOT
@@ -17,5 +16,4 @@ def test_no_other_program_gets_a_port_before_its_server_starts():
     other = set(map(int, subprocess.check_output([sys.executable, "-c", GIVEN], cwd=ROOT).split()))
     assert len(own) == len(other) == 20, "one is given twice"
     assert not own & other
-    given_by_the_system = Path("/proc/sys/net/ipv4/ip_local_port_range")
-    assert max(own | other) < int(given_by_the_system.read_text().split()[0])
+    assert max(own | other) < 32_768, "from there on Linux gives ports by itself (ip(7))"
