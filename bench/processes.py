@@ -39,8 +39,9 @@ def _free_ports() -> Iterator[int]:
                     with socket.socket() as probe:
                         probe.bind(("127.0.0.1", port))
                     yield port
-    msg = f"All ports of 127.0.0.1 from {_PORT_BLOCKS.start} to {_PORT_BLOCKS.stop} are taken."
-    raise ServerError(msg)
+    raise ServerError(
+        f"All ports of 127.0.0.1 from {_PORT_BLOCKS.start} to {_PORT_BLOCKS.stop} are taken."
+    )
 
 
 _FREE_PORTS = _free_ports()

@@ -135,14 +135,13 @@ class Copy:
     """A copy of the checkout, in which commands run one after the other.
 
     Args:
-        kind: One of `PROVIDERS`.
         name: No other copy has it.
-        mutants: What is tried in it.
+        mutants: What is tried in it, all of one kind.
     """
 
-    def __init__(self, kind: str, name: str, mutants: list[Mutant]) -> None:
+    def __init__(self, name: str, mutants: list[Mutant]) -> None:
         self._mutants = mutants
-        self._provider = PROVIDERS[kind]
+        self._provider = PROVIDERS[mutants[0].kind]
         self._folder = KIT_DIR / f"mutants-{name}"
         self.log = KIT_DIR / f"mutants-{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -305,12 +304,12 @@ def main() -> int:
     KIT_DIR.mkdir(mode=0o700, exist_ok=True)
     copies = []
     for kind, number in COPIES.items():
-        chosen = [mutant for mutant in mutants if mutant.kind == kind]
-        size = math.ceil(len(chosen) / number)
-        copies += [  # neighbours in the list have tests in common
-            Copy(kind, f"{kind}-{first // size + 1}", chosen[first : first + size])
-            for first in range(0, len(chosen), size or 1)
-        ]
+        if chosen := [mutant for mutant in mutants if mutant.kind == kind]:
+            size = math.ceil(len(chosen) / number)
+            copies += [  # neighbours in the list have tests in common
+                Copy(f"{kind}-{first // size + 1}", chosen[first : first + size])
+                for first in range(0, len(chosen), size)
+            ]
     with concurrent.futures.ThreadPoolExecutor() as pool:
         try:
             for one in copies:

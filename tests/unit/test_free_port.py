@@ -7,6 +7,7 @@ import sys
 
 from bench.processes import free_port
 from kit.checkout import ROOT
+from kit.local.provider import FIRST_PORT
 
 GIVEN = "from bench.processes import free_port; print(*(free_port() for _ in range(20)))"
 
@@ -16,4 +17,5 @@ def test_no_other_program_gets_a_port_before_its_server_starts():
     other = set(map(int, subprocess.check_output([sys.executable, "-c", GIVEN], cwd=ROOT).split()))
     assert len(own) == len(other) == 20, "one is given twice"
     assert not own & other
+    assert max(own | other) < FIRST_PORT, "from there on PROVIDER=local has its own"
     assert max(own | other) < 32_768, "from there on Linux gives ports by itself (ip(7))"
